@@ -1,0 +1,42 @@
+"""What can go wrong, in words for people.
+
+Every error says what happened, with the values, and then what to do about it. The command line prints that as one line
+and ends with exit code 2; a library user catches one class.
+"""
+
+
+class SpectralDiffusionError(Exception):
+    """The root of everything this package raises on purpose.
+
+    Args:
+        what: What happened, with the values that matter. No full stop at the end.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}"
+
+
+class InputError(SpectralDiffusionError):
+    """What the user gave cannot be used: a file, a folder, a number, a name."""
+
+
+class AdapterFileError(InputError):
+    """A file is not a readable adapter: damaged, foreign, too large, or with values that are not finite."""
+
+
+class BaseMismatchError(InputError):
+    """An adapter was made for another base model than the one it is used with."""
+
+
+class SlotError(InputError):
+    """A column slot is taken, out of range, overlapping, or no slot is left."""
+
+
+class TrainingError(SpectralDiffusionError):
+    """Training had to stop, for example at a loss that is not finite; the last good checkpoint is kept."""

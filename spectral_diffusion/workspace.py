@@ -1,0 +1,136 @@
+"""Where things live: concepts, adapters, pictures, the ledger, caches and the packaged samples."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from spectral_diffusion.errors import InputError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder that holds a person's work.
+
+    Args:
+        root: The folder. Sub-folders are made when something is first written to them.
+    """
+
+    root: Path
+
+    @classmethod
+    def locate(cls, explicit: Path | None = None) -> "Workspace":
+        """The workspace: the given folder, else `$SPECTRAL_DIFFUSION_HOME`, else the current folder."""
+        return cls(Path(explicit or os.environ.get("SPECTRAL_DIFFUSION_HOME") or "."))
+
+    @property
+    def concepts(self) -> Path:
+        """Folder of concept folders."""
+        return self.root / "concepts"
+
+    @property
+    def adapters(self) -> Path:
+        """Folder of adapter files."""
+        return self.root / "adapters"
+
+    @property
+    def images(self) -> Path:
+        """Folder of generated pictures."""
+        return self.root / "images"
+
+    @property
+    def ledger_path(self) -> Path:
+        """File that says which concept holds which columns of which base."""
+        return self.root / "ledger.json"
+
+
+def cache_folder() -> Path:
+    """Where spectra and other things that can be remade are kept: `$SPECTRAL_DIFFUSION_CACHE`, else the platform's."""
+    return Path(os.environ.get("SPECTRAL_DIFFUSION_CACHE") or platformdirs.user_cache_dir("spectral-diffusion"))
+
+
+def packaged(name: str) -> Path:
+    """A folder that travels with the package (`concepts`, `configs`): inside a wheel, or beside the package in a clone.
+
+    Raises:
+        InputError: The installation lacks it.
+    """
+    for candidate in (PACKAGE / "data" / name, PACKAGE.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise InputError(
+        f"this installation has no packaged folder '{name}'", "install again: pip install --force-reinstall ."
+    )
+
+
+def sample_concepts() -> Path:
+    """Folder of the sample concepts."""
+    return packaged("concepts")
+
+
+def packaged_configs() -> Path:
+    """Folder of the training recipes, one TOML file a base."""
+    return packaged("configs")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that a reader, a crash or a full disk sees the old file or the new one, never a part of it.
+
+    `write` receives a temporary path in the same folder; the file is then synced and renamed to `path`.
+
+    Args:
+        path: Where the file shall be. Its folder is made when missing.
+        write: Writes the content to the path it is given.
+
+    Raises:
+        InputError: The folder cannot be written to, or the disk is full; nothing is left behind.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}", _remedy(error)) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free some space or write to another folder"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder you may write to"
+    return "check the path and write to another folder if need be"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    # Windows cannot open folders; there the rename itself is durable enough.
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
