@@ -42,7 +42,7 @@ def read_image(path: Path, *, min_side_px: int = MIN_SIDE_PX, max_side_px: int |
     with _open(path) as image:
         width_px, height_px = image.size
         if width_px * height_px > PIXEL_LIMIT:
-            raise _too_large(path, f"{width_px} x {height_px}")
+            raise _too_large(path, f"{width_px} x {height_px} pixels")
         if min(width_px, height_px) < min_side_px:
             raise InputError(
                 f"{path} is only {width_px} x {height_px} pixels",
@@ -190,7 +190,7 @@ def _open(path: Path) -> Image.Image:
 
 
 def _too_large(path: Path, size: str) -> InputError:
-    return InputError(f"{path} has {size} pixels, over the limit of 100 megapixels", "scale it down")
+    return InputError(f"{path} has {size}, over the limit of 100 megapixels", "scale it down")
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
