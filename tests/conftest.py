@@ -1,0 +1,39 @@
+"""What all tests share: no network, no telemetry, caches of their own, and a base in miniature."""
+
+import os
+import tempfile
+
+# Set before any library reads them.
+_CACHE = tempfile.TemporaryDirectory(prefix="spectral-diffusion-tests-")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    DISABLE_TELEMETRY="1",
+    DO_NOT_TRACK="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    TOKENIZERS_PARALLELISM="false",
+    SPECTRAL_DIFFUSION_CACHE=_CACHE.name,
+)
+os.environ.pop("SPECTRAL_DIFFUSION_HOME", None)
+
+from pathlib import Path  # noqa: E402
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+# Shared machines stall at times; a deadline would fail laws that hold.
+hypothesis.settings.register_profile(
+    "laws",
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("laws")
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the base in miniature, shared by all tests: read it, never write to it."""
+    from tests.miniature import make_miniature
+
+    return make_miniature(tmp_path_factory.mktemp("miniature"))
