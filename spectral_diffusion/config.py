@@ -1,0 +1,195 @@
+"""The training and drawing recipe of a base model: frozen, complete, checked as a whole.
+
+The values in `configs/<base>.toml` are the only defaults. A file given with `--config` may override just some keys, and
+single values (`--rank 8`) override both. Every fault is told at once, with its key and what would be allowed.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.workspace import packaged_configs
+
+DEFAULT_BASE = "toybox"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GenerationConfig(_Frozen):
+    """How pictures are drawn. Sizes in pixels; `guidance_scale` is that of classifier-free guidance (1 is none)."""
+
+    width_px: int = Field(ge=16, le=4096)
+    height_px: int = Field(ge=16, le=4096)
+    steps: int = Field(ge=1, le=1000)
+    guidance_scale: float = Field(ge=1, le=100)
+    sampler: Literal["dpm-solver++"]
+    negative_prompt: str
+
+
+class LearningRates(_Frozen):
+    """AdamW's rate for each part of an adapter; a part that is not trained ignores its rate."""
+
+    unet: float = Field(ge=0, le=1)
+    text_encoder: float = Field(ge=0, le=1)
+    embeddings: float = Field(ge=0, le=1)
+    singular_values: float = Field(ge=0, le=1)
+
+
+class TrainingConfig(_Frozen):
+    """How a concept is trained.
+
+    Ranks are columns per slot; `gradient_clip` is the largest gradient norm of one slot (0: no clipping);
+    `min_snr_gamma`, `noise_offset`, `prior_weight`, `checkpoint_every` and `sample_every` are switched off by 0.
+    """
+
+    method: Literal["spectral", "rotation"]
+    rank: int = Field(ge=1, le=512)
+    targets: tuple[Literal["attention", "feed_forward", "convolution"], ...] = Field(min_length=1)
+    train_text_encoder: bool
+    train_singular_values: bool
+    vectors_per_token: int = Field(ge=1, le=32)
+    layerwise_tokens: bool
+
+    width_px: int = Field(ge=16, le=4096)
+    height_px: int = Field(ge=16, le=4096)
+    caption_templates: tuple[str, ...] = Field(min_length=1)
+    flip: bool
+    masks: Literal["auto", "grabcut", "attention", "none"]
+    mask_background_weight: float = Field(ge=0, le=1)
+    cutmix_probability: float = Field(ge=0, le=1)
+    companions_count: int = Field(ge=1, le=10_000)
+    prior_weight: float = Field(ge=0, le=100)
+    prior_count: int = Field(ge=1, le=10_000)
+
+    steps: int = Field(ge=1, le=1_000_000)
+    batch_size: int = Field(ge=1, le=1024)
+    learning_rates: LearningRates
+    warmup_steps: int = Field(ge=0, le=1_000_000)
+    lr_schedule: Literal["constant", "linear", "cosine"]
+    weight_decay: float = Field(ge=0, le=1)
+    gradient_clip: float = Field(ge=0, le=1000)
+    min_snr_gamma: float = Field(ge=0, le=1000)
+    noise_offset: float = Field(ge=0, le=1)
+
+    seed: int = Field(ge=0, lt=2**63)
+    checkpoint_every: int = Field(ge=0, le=1_000_000)
+    sample_every: int = Field(ge=0, le=1_000_000)
+    tensorboard: bool
+
+    @field_validator("caption_templates")
+    @classmethod
+    def _name_the_concept_once(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"the template '{template}' must contain {{}} once, where the concept's token goes")
+        return templates
+
+
+class Config(_Frozen):
+    """One complete recipe for one base model."""
+
+    base: str = Field(min_length=1)
+    generation: GenerationConfig
+    training: TrainingConfig
+
+    def override(self, values: Mapping[str, Any]) -> "Config":
+        """The same recipe with some values replaced.
+
+        Args:
+            values: Dotted key to value, for example `{"training.rank": 8}`. None leaves a key as it is, so that
+                command line options that were not given can be passed on.
+
+        Raises:
+            InputError: A key is unknown or a value not allowed; all faults are told.
+        """
+        tree: dict[str, Any] = {}
+        for key, value in values.items():
+            if value is None:
+                continue
+            *tables, leaf = key.split(".")
+            table = tree
+            for name in tables:
+                table = table.setdefault(name, {})
+            table[leaf] = value
+        return _validated(_merged(self.model_dump(), tree), "the options")
+
+
+def load_config(path: Path | None = None, base: str = DEFAULT_BASE) -> Config:
+    """Read the recipe of a base, with a person's own values laid over it.
+
+    Args:
+        path: A TOML file. It may hold just the keys that differ; `base` in it counts when no other base is asked for.
+        base: Name of a base; its recipe is `configs/<base>.toml`. Bases without a recipe need a complete file.
+
+    Raises:
+        InputError: Not readable, not TOML, or values that are not allowed: all of them in one message.
+    """
+    own = _read(Path(path)) if path is not None else {}
+    if base == DEFAULT_BASE and isinstance(own.get("base"), str):
+        base = own["base"]
+    recipes = {recipe.stem: recipe for recipe in sorted(packaged_configs().glob("*.toml"))}
+    if base not in recipes and path is None:
+        raise InputError(
+            f"there is no recipe for base '{base}' (there is one for: {', '.join(recipes)})",
+            "give a complete one with --config",
+        )
+    recipe = _read(recipes[base]) if base in recipes else {}
+    return _validated({**_merged(recipe, own), "base": base}, str(path or recipes[base]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"cannot read the config {path}: {error.strerror or error}", "check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the config {path} is not TOML ({error})", "correct it at that place") from error
+
+
+def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _validated(values: dict[str, Any], source: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults = [_fault(detail) for detail in error.errors()]
+        count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
+        raise InputError(f"{source} has {count}: {'; '.join(faults)}", "correct the keys named") from None
+
+
+def _fault(detail: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = _table(detail["loc"][:-1]).model_fields
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known)
+        return f"{key} is no key ({'did you mean' if near else 'known here:'} {', '.join(near or known)})"
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    if detail["type"] in ("model_type", "model_attributes_type"):
+        return f"{key} = {detail['input']!r}: should be a table [{key}]"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key} = {detail['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _table(location: tuple[int | str, ...]) -> type[BaseModel]:
+    table: type[BaseModel] = Config
+    for name in location:
+        inner = table.model_fields[str(name)].annotation
+        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        table = inner
+    return table
