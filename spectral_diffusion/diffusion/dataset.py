@@ -1,0 +1,250 @@
+"""A concept folder, read and checked whole: photographs, their captions, their masks.
+
+`<name>/`: 1 to 50 photographs (PNG, JPEG, WebP), optional same-stem `.txt` captions and `.mask.png` masks, and an
+optional `concept.toml` with `token` and `class_word`.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.images import read_image, read_mask, to_tensor
+
+PHOTOGRAPH_LIMIT = 50
+# A 3:2 photograph of this length can still be cropped to the 1024 px of the largest bases without being enlarged.
+PHOTOGRAPH_SIDE_PX = 1536
+# Kinds that are read, and kinds that people mistake for them: both are opened, so that the wrong ones are named.
+PICTURE_SUFFIXES = frozenset(
+    (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".svg",
+        ".jxl",
+    )
+)
+MASK_SUFFIX = ".mask.png"
+TOKEN_SHAPE = re.compile(r"<[^<>\s@]{1,40}>")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One photograph of a concept.
+
+    Args:
+        path: Its file.
+        image: 8-bit sRGB, upright, at most 1536 px on the longer side.
+        caption: The text beside it, or none.
+        mask: (H, W) float32 in [0, 1] of the picture's size, 1 on the concept, when a mask file lies beside it.
+    """
+
+    path: Path
+    image: Image.Image
+    caption: str | None = None
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Concept:
+    """What shall be learned: a name, its token in prompts, the word for its class, and its photographs."""
+
+    name: str
+    token: str
+    class_word: str
+    photographs: tuple[Photograph, ...]
+
+    def __post_init__(self) -> None:
+        """Raises: InputError: The token is not of the form `<octo>`, or there are too few or too many photographs."""
+        if not TOKEN_SHAPE.fullmatch(self.token):
+            raise InputError(
+                f"the token '{self.token}' of concept '{self.name}' is not of the form <octo>",
+                "write it in < >, up to 40 characters, without spaces, @ and further < >",
+            )
+        if not re.search(r"\w", self.class_word):
+            raise InputError(f"the class word of concept '{self.name}' is empty", "name its class, such as octopus")
+        if not 1 <= len(self.photographs) <= PHOTOGRAPH_LIMIT:
+            raise InputError(
+                f"concept '{self.name}' has {len(self.photographs)} photographs",
+                f"give 1 to {PHOTOGRAPH_LIMIT}: five different views are a good start",
+            )
+
+
+def load_concept(folder: Path) -> Concept:
+    """Read a concept folder.
+
+    The name is the folder's (a number before it, as in kohya's `10_octo`, is dropped). Without `concept.toml` the token
+    is `<name>` and the class word the name in words, without a number after it (`rc_car`: "rc car", `cat2`: "cat").
+
+    Raises:
+        InputError: Missing, without photographs, with sub-folders in their place, or with a file that cannot be used;
+            the message names the path.
+    """
+    folder = Path(folder)
+    paths = _photograph_paths(folder)
+    name = _name(folder)
+    settings = _settings(folder / "concept.toml")
+    return Concept(
+        name=name,
+        token=settings.get("token", f"<{name}>"),
+        class_word=settings.get(
+            "class_word", re.sub(r"[\W_]+", " ", name.rstrip("0123456789")).strip() or name
+        ).strip(),
+        photographs=tuple(_photograph(path) for path in paths),
+    )
+
+
+def caption_of(concept: Concept, photograph: Photograph, template: str) -> str:
+    """The text a photograph is trained with.
+
+    A caption that names the token is used as it is; in another one the class word's first mention becomes the token, or
+    the token goes before it; without caption the template's `{}` does.
+    """
+    caption = photograph.caption
+    if caption is None:
+        return template.format(concept.token)
+    if concept.token in caption:
+        return caption
+    named, found = re.subn(
+        rf"\b{re.escape(concept.class_word)}\b", lambda _: concept.token, caption, count=1, flags=re.IGNORECASE
+    )
+    return named if found else f"{concept.token}, {caption}"
+
+
+def fit(image: Image.Image, mask: Tensor | None, width_px: int, height_px: int) -> tuple[Image.Image, Tensor | None]:
+    """Crop a picture to the shape of the canvas and scale it, with its mask.
+
+    The crop is as large as possible, centred on the middle of the mask's bounding box, or of the picture without mask.
+
+    Args:
+        image: An RGB picture.
+        mask: (H, W) of the picture's size, or none.
+        width_px: Width of the result.
+        height_px: Height of the result.
+
+    Returns:
+        The picture, and its mask as (height_px, width_px) float32 in [0, 1] or none.
+    """
+    centre_x, centre_y = image.width / 2, image.height / 2
+    if mask is not None and bool((mask > 0.5).any()):
+        rows, columns = torch.nonzero(mask > 0.5, as_tuple=True)
+        centre_x = (float(columns.min()) + float(columns.max()) + 1) / 2
+        centre_y = (float(rows.min()) + float(rows.max()) + 1) / 2
+    scale = min(image.width / width_px, image.height / height_px)
+    crop_width, crop_height = width_px * scale, height_px * scale
+    left = min(max(centre_x - crop_width / 2, 0), image.width - crop_width)
+    top = min(max(centre_y - crop_height / 2, 0), image.height - crop_height)
+    box = (left, top, min(left + crop_width, image.width), min(top + crop_height, image.height))
+    fitted = image.resize((width_px, height_px), Image.Resampling.LANCZOS, box=box)
+    if mask is None:
+        return fitted, None
+    picture = Image.fromarray((mask * 255).round().to(torch.uint8).numpy())
+    resized = picture.resize((width_px, height_px), Image.Resampling.BOX, box=box)
+    return fitted, (to_tensor(resized)[0] + 1) / 2
+
+
+def _photograph_paths(folder: Path) -> list[Path]:
+    if not folder.exists():
+        raise InputError(f"there is no concept folder {folder}", "check the path")
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a concept folder", "name the folder its photographs lie in")
+    entries = _entries(folder)
+    paths = [path for path in entries if _is_photograph(path)]
+    masks = {path.name.removesuffix(MASK_SUFFIX) for path in entries if path.name.endswith(MASK_SUFFIX)}
+    if not paths:
+        below = [path for path in entries if path.is_dir() and any(map(_is_photograph, _entries(path)))]
+        if below:
+            others = f" (or {', '.join(path.name for path in below[1:4])})" if len(below) > 1 else ""
+            raise InputError(
+                f"{folder} holds folders, not photographs", f"name the folder itself: {below[0]}{others} looks right"
+            )
+        raise InputError(f"no photographs found in {folder}", "put 1 to 50 PNG, JPEG or WebP files into it")
+    if len(paths) > PHOTOGRAPH_LIMIT:
+        raise InputError(
+            f"{folder} holds {len(paths)} photographs, over the limit of {PHOTOGRAPH_LIMIT}", "keep the best ones"
+        )
+    lonely = sorted(masks - {path.stem for path in paths})
+    if lonely:
+        raise InputError(
+            f"mask {folder / (lonely[0] + MASK_SUFFIX)} belongs to no photograph",
+            "give it the name of its photograph: 01.mask.png beside 01.jpg",
+        )
+    return paths
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror or error}", "check its rights") from error
+
+
+def _is_photograph(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.endswith(MASK_SUFFIX) and path.is_file()
+
+
+def _photograph(path: Path) -> Photograph:
+    mask_path = path.with_name(path.stem + MASK_SUFFIX)
+    caption = _caption(path.with_suffix(".txt"))
+    if not mask_path.exists():
+        return Photograph(path, read_image(path, max_side_px=PHOTOGRAPH_SIDE_PX), caption)
+    image = read_image(path)
+    mask = read_mask(mask_path, image.size)
+    scale = min(1.0, PHOTOGRAPH_SIDE_PX / max(image.size))
+    if scale < 1:
+        image, fitted = fit(image, mask, round(image.width * scale), round(image.height * scale))
+        assert fitted is not None
+        mask = fitted
+    return Photograph(path, image, caption, mask)
+
+
+def _caption(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    try:
+        return " ".join(path.read_text(encoding="utf-8-sig").split()) or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the caption {path} ({error})", "save it as plain UTF-8 text") from error
+
+
+def _name(folder: Path) -> str:
+    name = re.sub(r"[^\w.-]+", "-", folder.resolve().name).strip("-.")
+    name = re.sub(r"^\d+_(?=.)", "", name)
+    if not name:
+        raise InputError(f"{folder} has no usable name", "give the folder a name of letters and digits")
+    return name
+
+
+def _settings(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        with path.open("rb") as file:
+            settings: dict[str, Any] = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", "check its rights") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML ({error})", "correct it at that place") from error
+    faults = [
+        f"{key} is no key" if key not in ("token", "class_word") else f"{key} = {value!r} is not a text"
+        for key, value in settings.items()
+        if key not in ("token", "class_word") or not isinstance(value, str)
+    ]
+    if faults:
+        raise InputError(f"{path}: {'; '.join(faults)}", 'write token = "<octo>" and class_word = "octopus"')
+    return settings
