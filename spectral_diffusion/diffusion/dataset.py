@@ -147,8 +147,8 @@ def fit(image: Image.Image, mask: Tensor | None, width_px: int, height_px: int) 
         centre_y = (float(rows.min()) + float(rows.max()) + 1) / 2
     scale = min(image.width / width_px, image.height / height_px)
     crop_width, crop_height = width_px * scale, height_px * scale
-    left = min(max(centre_x - crop_width / 2, 0), image.width - crop_width)
-    top = min(max(centre_y - crop_height / 2, 0), image.height - crop_height)
+    left = max(0.0, min(centre_x - crop_width / 2, image.width - crop_width))
+    top = max(0.0, min(centre_y - crop_height / 2, image.height - crop_height))
     box = (left, top, min(left + crop_width, image.width), min(top + crop_height, image.height))
     fitted = image.resize((width_px, height_px), Image.Resampling.LANCZOS, box=box)
     if mask is None:
