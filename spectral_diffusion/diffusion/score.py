@@ -1,0 +1,224 @@
+"""How faithful pictures are, as CLIP sees it: alignment with photographs and prompts, and leaks between concepts.
+
+The measures are those of the Spectral Adapter paper (arXiv:2405.13952, appendix F.7): the cosine between a picture and
+the reference photographs, the cosine between a picture and its prompt, pictures of several objects cropped into each
+object's part first, and means over trials. They come with bootstrap intervals, for a mean over eight says little alone.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+
+from spectral_diffusion.diffusion.scorer import Scorer
+from spectral_diffusion.errors import InputError
+
+_RESAMPLES = 2000
+
+
+class Box(NamedTuple):
+    """A part of a picture, in fractions of its width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """That part of a picture, at least one pixel large."""
+        left, top = int(self.left * image.width), int(self.top * image.height)
+        right, bottom = round(self.right * image.width), round(self.bottom * image.height)
+        return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def columns(count: int) -> tuple[Box, ...]:
+    """The parts of a picture whose objects stand side by side: `count` equal columns from left to right."""
+    return tuple(Box(index / count, 0.0, (index + 1) / count, 1.0) for index in range(count))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and the interval that holds it in 95 % of bootstrap resamples; `count` values went in."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    @classmethod
+    def of(cls, trials: Sequence[Sequence[float]], seed: int = 0) -> "Estimate":
+        """The mean over trials of each trial's mean, resampled as it was drawn: trials first, then values in a trial.
+
+        Args:
+            trials: One or more trials of one or more values.
+            seed: Of the resampling; the same values give the same interval everywhere.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        resampled = []
+        for values in trials:
+            tensor = torch.tensor(list(values), dtype=torch.float64)
+            picks = torch.randint(len(tensor), (_RESAMPLES, len(tensor)), generator=generator)
+            resampled.append(tensor[picks].mean(dim=1))
+        stacked = torch.stack(resampled, dim=1)
+        picks = torch.randint(len(trials), (_RESAMPLES, len(trials)), generator=generator)
+        means = stacked.gather(1, picks).mean(dim=1)
+        low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        mean = sum(sum(values) / len(values) for values in trials) / len(trials)
+        return cls(mean, low, high, sum(len(values) for values in trials))
+
+
+@dataclass(frozen=True)
+class AlignmentScore:
+    """Alignment with the reference photographs and with the prompt; None where nothing was given to compare with."""
+
+    image: Estimate | None
+    text: Estimate | None
+
+
+def alignment(
+    scorer: Scorer,
+    images: Sequence[Image.Image],
+    prompt: str | None = None,
+    references: Sequence[Image.Image] = (),
+    *,
+    class_words: Mapping[str, str] | None = None,
+    trials: Sequence[int] | None = None,
+    seed: int = 0,
+) -> AlignmentScore:
+    """CLIP alignment of pictures of one concept (F.7).
+
+    Args:
+        scorer: The CLIP.
+        images: At least one picture.
+        prompt: What was asked for; concept tokens are read as their class words.
+        references: The concept's photographs; a picture's score is its mean cosine with all of them.
+        class_words: Concept token to class word, `{"<octo>": "octopus"}`. A token without one is dropped.
+        trials: For each picture the trial it belongs to; the score is then a mean over trials.
+        seed: Of the bootstrap.
+
+    Raises:
+        InputError: No picture, or neither prompt nor references, or trials of another length.
+    """
+    if not references and prompt is None:
+        raise InputError(
+            "there is nothing to compare the pictures with", "give a prompt, reference photographs or both"
+        )
+    grouped = _grouping(len(images), trials)
+    vectors = scorer.embed_images(images)
+    image_score = text_score = None
+    if references:
+        image_score = Estimate.of(grouped((vectors @ scorer.embed_images(references).T).mean(dim=1)), seed)
+    if prompt is not None:
+        text = scorer.embed_texts([plain_prompt(prompt, class_words or {})])
+        text_score = Estimate.of(grouped((vectors @ text.T).squeeze(1)), seed)
+    return AlignmentScore(image_score, text_score)
+
+
+def alignment_of_parts(
+    scorer: Scorer,
+    images: Sequence[Image.Image],
+    prompt: str,
+    parts: Sequence[tuple[Box, Sequence[Image.Image]]],
+    *,
+    class_words: Mapping[str, str] | None = None,
+    trials: Sequence[int] | None = None,
+    seed: int = 0,
+) -> AlignmentScore:
+    """CLIP alignment of pictures of several concepts: every picture is cropped into each object's part (F.7).
+
+    Args:
+        scorer: The CLIP.
+        images: At least one picture, all with the objects in the same places.
+        prompt: What was asked for, compared with the whole picture.
+        parts: For every object where it stands and its reference photographs; the mean over objects is taken.
+        class_words: Concept token to class word.
+        trials: For each picture the trial it belongs to.
+        seed: Of the bootstrap.
+    """
+    grouped = _grouping(len(images), trials)
+    means = torch.zeros(len(images))
+    for box, references in parts:
+        crops = scorer.embed_images([box.crop(image) for image in images])
+        means += (crops @ scorer.embed_images(references).T).mean(dim=1) / len(parts)
+    text = scorer.embed_texts([plain_prompt(prompt, class_words or {})])
+    cosines = (scorer.embed_images(images) @ text.T).squeeze(1)
+    return AlignmentScore(Estimate.of(grouped(means), seed), Estimate.of(grouped(cosines), seed))
+
+
+@dataclass(frozen=True)
+class LeakMatrix:
+    """How alike every region is to every concept.
+
+    Attributes:
+        concepts: Names; region i is where concept i was asked for.
+        similarity: Mean cosine, row = region, column = concept.
+        own: For every region, how often its own concept is the nearest one.
+    """
+
+    concepts: tuple[str, ...]
+    similarity: tuple[tuple[float, ...], ...]
+    own: tuple[Estimate, ...]
+
+
+def leak_matrix(
+    scorer: Scorer,
+    images: Sequence[Image.Image],
+    boxes: Sequence[Box],
+    references: Mapping[str, Sequence[Image.Image]],
+    *,
+    seed: int = 0,
+) -> LeakMatrix:
+    """Similarity of every region to every concept: what stands off the diagonal has leaked.
+
+    Args:
+        scorer: The CLIP.
+        images: Pictures with all concepts in them, each concept in its own region.
+        boxes: The region of each concept, in the order of `references`.
+        references: Concept name to its photographs.
+        seed: Of the bootstrap.
+
+    Raises:
+        InputError: No picture, or not one region for every concept.
+    """
+    if not images or len(boxes) != len(references):
+        raise InputError(
+            f"{len(images)} pictures with {len(boxes)} regions for {len(references)} concepts",
+            "give at least one picture and one region for every concept",
+        )
+    photographs = [scorer.embed_images(photos) for photos in references.values()]
+    cosines = torch.empty(len(images), len(boxes), len(photographs))
+    for region, box in enumerate(boxes):
+        crops = scorer.embed_images([box.crop(image) for image in images])
+        for concept, vectors in enumerate(photographs):
+            cosines[:, region, concept] = (crops @ vectors.T).mean(dim=1)
+    nearest = cosines.argmax(dim=2)
+    own = tuple(Estimate.of([(nearest[:, region] == region).double().tolist()], seed) for region in range(len(boxes)))
+    rows = tuple(tuple(row) for row in cosines.mean(dim=0).tolist())
+    return LeakMatrix(tuple(references), rows, own)
+
+
+def plain_prompt(prompt: str, class_words: Mapping[str, str]) -> str:
+    """A prompt in words a CLIP knows: every concept token replaced by its class word, or dropped when it has none."""
+    words = re.sub(r"<[^<>\s]+>", lambda match: class_words.get(match.group(), ""), prompt)
+    return " ".join(words.split())
+
+
+def _grouping(count: int, trials: Sequence[int] | None) -> Callable[[torch.Tensor], list[list[float]]]:
+    if count == 0:
+        raise InputError("there is no picture to score", "name at least one")
+    if trials is not None and len(trials) != count:
+        raise InputError(f"{count} pictures with {len(trials)} trial numbers", "give one number for every picture")
+
+    def grouped(values: torch.Tensor) -> list[list[float]]:
+        by_trial: dict[int, list[float]] = {}
+        for trial, value in zip(trials or [0] * count, values.tolist(), strict=True):
+            by_trial.setdefault(trial, []).append(value)
+        return list(by_trial.values())
+
+    return grouped
