@@ -16,10 +16,10 @@ os.environ.update(
 )
 os.environ.pop("SPECTRAL_DIFFUSION_HOME", None)
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import pytest
 
 # Shared machines stall at times; a deadline would fail laws that hold.
 hypothesis.settings.register_profile(
