@@ -229,7 +229,7 @@ def fingerprint(base: Base) -> dict[str, str]:
     """What tells this base from others: sha256 per component.
 
     Hashed are the values of all attention and feed-forward Linear weights, whatever an adapter targets, cast to
-    float16, in order of module path. So a folder stored in float16 and its float32 original agree, and so do two copies.
+    float16, in order of module path. So a folder stored in float16 and its float32 original agree, as two copies do.
     """
     return dict(base.fingerprints)
 

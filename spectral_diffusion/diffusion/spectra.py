@@ -85,8 +85,6 @@ def _component_spectra(
     missing = [path for path in modules if keys[path] not in cached]
     for done, path in enumerate(missing, start=1):
         weight = flat_weight(modules[path])
-        # MPS has no float64, which the exact decomposition needs.
-        weight = weight.cpu() if weight.device.type == "mps" else weight
         spectrum = decompose(weight, min(kept, *weight.shape))
         cached[keys[path]] = Spectrum(*(part.contiguous().cpu() for part in spectrum))
         if on_module is not None:

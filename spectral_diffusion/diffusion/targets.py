@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from spectral_diffusion.spectrum import as_matrix
+
 # One regular expression a pattern and component: which modules of the component it names.
 PATTERNS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "attention": {
@@ -64,7 +66,7 @@ def flat_weight(module: nn.Module) -> torch.Tensor:
     """The weight as a matrix: Linear (out, in), Conv2d flattened to (out, in * kh * kw). Shares memory where it can."""
     weight = module.weight
     assert isinstance(weight, torch.Tensor)
-    return weight.detach().reshape(weight.shape[0], -1)
+    return as_matrix(weight.detach())
 
 
 def cross_attention_paths(unet: nn.Module) -> list[str]:
