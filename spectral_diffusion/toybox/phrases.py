@@ -23,7 +23,7 @@ WORDS: tuple[str, ...] = tuple(
     sorted(
         {*KINDS, *COLOURS, *PATTERNS, *FACES, *ACCESSORIES, *_PATTERN_NOUNS.values()}
         | {"heart", "spot", "diamond", "dots", "sash", "cheeks", "a", "an", "and", "with", "wearing", "in", "its", "on"}
-        | {"forehead", "belly"}
+        | {"forehead", "belly", "side"}
     )
 )
 """Every word that `describe` can say of a pretraining toy, for the tokenizer."""
@@ -82,7 +82,7 @@ def _painted(name: str, colour: str, place: str, rng: random.Random) -> str:
     noun = _MARK_NOUNS.get(name, name)
     phrase = f"{colour} {noun}" if rng.random() < 0.85 else noun
     phrase = phrase if name in _PLURALS else with_article(phrase)
-    if place in ("forehead", "belly") and name != "sash":
+    if place in ("forehead", "belly", "side") and name != "sash":
         return f"{phrase} on its {place}"
     if name == "eye_patch":
         return f"{phrase} over its {place}"

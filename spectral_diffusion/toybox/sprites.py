@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
-from spectral_diffusion.toybox.skeleton import Pose
-from spectral_diffusion.toybox.toy import Toy
-
-FLOOR_FRACTION = 0.9
-"""Where the floor under a toy's middle is in its sprite, as a fraction of the height from the top."""
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.toybox import bodies
+from spectral_diffusion.toybox.decals import Painter, paint_body_marks, paint_faces
+from spectral_diffusion.toybox.form import Forms, forms
+from spectral_diffusion.toybox.march import FLOOR_FRACTION as FLOOR_FRACTION
+from spectral_diffusion.toybox.march import WINDOW, march, project
+from spectral_diffusion.toybox.primitives import Assembly, Material
+from spectral_diffusion.toybox.shading import normals, shade
+from spectral_diffusion.toybox.skeleton import KEYPOINTS, Pose, keypoint_positions
+from spectral_diffusion.toybox.surface import palettes, pattern
+from spectral_diffusion.toybox.toy import PATTERNS, Toy
 
 
 class Sprites(NamedTuple):
@@ -29,7 +37,10 @@ class Sprites(NamedTuple):
 
 def sample_yaw(kind: str, generator: torch.Generator) -> float:
     """A random turn about the upright axis, in radians, within which a kind still shows its face or its best side."""
-    raise NotImplementedError
+    middle, spread = bodies.BODIES[kind].yaw
+    draws = torch.rand(2, generator=generator)
+    sign = 1.0 if draws[0] < 0.5 else -1.0
+    return sign * (middle + spread * (2 * float(draws[1]) - 1))
 
 
 def render_sprites(
@@ -41,5 +52,106 @@ def render_sprites(
     device: torch.device | str = "cpu",
     chunk: int = 64,
 ) -> Sprites:
-    """Draw toys."""
-    raise NotImplementedError
+    """Draws toys, each in a window of its own; the chunks of a kind share their work.
+
+    Args:
+        toys: What to draw.
+        yaw_radians: (n,) turns about the upright axis; positive turns the face to the viewer's left.
+        poses: Per toy; None stands still. Only figures have a pose.
+        sprite_px: Side of a sprite in pixels, a multiple of 4.
+        device: Where to work and where the result lies.
+        chunk: Toys drawn at once; bounds the memory and changes nothing else.
+
+    Raises:
+        InputError: Lengths differ, or a size is impossible.
+    """
+    if not len(toys) == len(yaw_radians) == len(poses):
+        raise InputError(
+            f"{len(toys)} toys came with {len(yaw_radians)} turns and {len(poses)} poses", "give one of each per toy"
+        )
+    if sprite_px < 16 or sprite_px % 4 or chunk < 1:
+        raise InputError(
+            f"sprite_px is {sprite_px} and chunk {chunk}", "give a multiple of 4 from 16 on, and a chunk of at least 1"
+        )
+    rgba = torch.zeros(len(toys), 4, sprite_px, sprite_px, dtype=torch.uint8, device=device)
+    keypoints = torch.zeros(len(toys), len(KEYPOINTS), 3, device=device)
+    members: dict[str, list[int]] = {}
+    for i, toy in enumerate(toys):
+        members.setdefault(toy.kind, []).append(i)
+    yaw = yaw_radians.to("cpu", torch.float32)
+    with torch.no_grad():
+        for kind, indices in members.items():
+            for start in range(0, len(indices), chunk):
+                some = indices[start : start + chunk]
+                group, turns = [toys[i] for i in some], yaw[some]
+                numbers = forms(group, turns, [poses[i] for i in some], bodies.BODIES[kind].frames)
+                where = torch.tensor(some, device=device)
+                rgba[where] = _draw(group, numbers, sprite_px, torch.device(device))
+                keypoints[where] = _keypoints(numbers, turns).to(device)
+    return Sprites(rgba, keypoints)
+
+
+def _draw(toys: Sequence[Toy], numbers: Forms, sprite_px: int, device: torch.device) -> Tensor:
+    """Sprites of a chunk of one kind, uint8 (n, 4, S, S)."""
+    kind = toys[0].kind
+    worn = frozenset(accessory.name for toy in toys for accessory in toy.accessories)
+    build = partial(bodies.build, kind, worn=worn)
+    hits = march(build, numbers.values.to(device), sprite_px)
+    pixel_size = WINDOW / sprite_px
+    toy_of_ray = hits.pixel // (sprite_px * sprite_px)
+
+    body = Assembly(with_materials=True, seam=0.6 * pixel_size)
+    build(body, hits.points, hits.form)
+    weights = body.weights
+    normal = normals(build, hits.points, hits.form)
+    colours, second = (table.to(device) for table in palettes(toys))
+    albedo = torch.einsum("rm,rmc->rc", weights, colours[toy_of_ray])
+    painter = Painter(albedo, pixel_size)
+    for name in PATTERNS[1:]:
+        has = torch.tensor([toy.pattern == name for toy in toys], device=device)
+        if bool(has.any()):
+            share = pattern(name, kind, hits.points, normal, pixel_size)
+            painter.over(share * weights[:, Material.MAIN] * has[toy_of_ray], second[toy_of_ray])
+    paint_body_marks(painter, toys, toy_of_ray, weights, hits.points, hits.form)
+    paint_faces(painter, toys, toy_of_ray, weights, hits.points, hits.form)
+    colour = shade(build, hits, normal, painter.albedo)
+
+    picture = torch.zeros(len(toys) * sprite_px * sprite_px, 5, device=device)
+    picture[hits.pixel] = torch.cat([colour, hits.coverage[:, None], hits.depth[:, None]], 1)
+    picture = picture.view(len(toys), sprite_px, sprite_px, 5).permute(0, 3, 1, 2)
+    return _finish(picture[:, :3], picture[:, 3:4], picture[:, 4:])
+
+
+def _finish(colour: Tensor, alpha: Tensor, depth: Tensor) -> Tensor:
+    """Softens steps inside the outline, bleeds colours outwards and rounds to bytes."""
+    inside = (alpha > 0).to(colour.dtype)
+    kernel = colour.new_tensor([0.25, 0.5, 0.25])
+    blur = (kernel[:, None] * kernel)[None, None]
+
+    def smooth(values: Tensor) -> Tensor:
+        count = values.shape[1]
+        return functional.conv2d(values, blur.expand(count, 1, 3, 3), padding=1, groups=count)
+
+    # Where one part hangs before another the march gives hard steps: blend the neighbours there.
+    shallow = functional.max_pool2d(-depth + (1 - inside) * -9.0, 3, 1, 1)
+    deep = functional.max_pool2d(depth * inside, 3, 1, 1)
+    step = ((deep + shallow - 0.05) * 12).clamp(0, 1) * inside
+    blended = smooth(colour * inside) / (smooth(inside) + 1e-4)
+    colour = colour + (blended - colour) * step * 0.85
+
+    filled, known = colour * inside, inside
+    for size in (3, 5, 9):
+        spread = functional.avg_pool2d(filled, size, 1, size // 2)
+        share = functional.avg_pool2d(known, size, 1, size // 2)
+        filled = torch.where(known > 0, filled, spread / (share + 1e-6))
+        known = (share > 0).to(colour.dtype)
+        filled = filled * known
+    return (torch.cat([filled, alpha], 1).clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _keypoints(numbers: Forms, yaw: Tensor) -> Tensor:
+    if numbers.joints is None:
+        return torch.zeros(len(yaw), len(KEYPOINTS), 3)
+    points = keypoint_positions(numbers.joints, numbers.head_tilt, numbers.head_turn, numbers.head_radius)
+    flat = project(points, yaw)
+    return torch.cat([flat, torch.ones_like(flat[..., :1])], -1)

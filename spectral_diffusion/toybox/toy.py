@@ -53,21 +53,24 @@ _Choice = TypeVar("_Choice")
 
 _DECALS = ("heart", "spot", "diamond", "dots", "star", "moon")
 _PLACES_OF_MARK: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {**{name: ("forehead", "belly", "front") for name in _DECALS}}
+    {**{name: ("forehead", "belly", "side", "front") for name in _DECALS}}
     | {"sash": ("belly",), "cheeks": ("cheeks",), "eye_patch": ("left eye", "right eye")}
 )
-PLACES = ("forehead", "belly", "front", "cheeks", "left eye", "right eye")
+PLACES = ("forehead", "belly", "side", "front", "cheeks", "left eye", "right eye")
 
-_LIMBED_KINDS = ANIMALS + FIGURES + ("chair", "table", "mushroom")
+_LIMBED_KINDS = ("octopus", "tortoise", "dog", "cat", "bear", "rabbit", *FIGURES, "chair", "table", "mushroom")
 _TIPPED_KINDS = ("octopus", "tortoise", "dog", "cat", "bear", "rabbit", "duck", "robot", "doll")
 _PARTED_KINDS = ("tortoise", "dog", "cat", "bear", "rabbit", "duck", "robot", "doll", "car", "chair", "vase", "cup")
 
 
 def places_of(kind: str) -> tuple[str, ...]:
-    """Where a toy of this kind can carry a mark: faces have a forehead, cheeks and eyes; things have a front."""
+    """Where a toy of this kind can carry a mark.
+
+    Faces have a forehead, cheeks and eyes; who stands on four legs has a side, others a belly; things have a front.
+    """
     if kind in THINGS:
-        return () if kind in ("chair", "table") else ("front",)
-    body = () if kind == "octopus" else ("belly",)
+        return () if kind in ("chair", "table") else ("side",) if kind == "car" else ("front",)
+    body = () if kind == "octopus" else ("side",) if kind in ("dog", "tortoise") else ("belly",)
     return ("forehead", *body, "cheeks", "left eye", "right eye")
 
 
@@ -207,15 +210,19 @@ class PretrainingMark(Enum):
 
     HEART_ON_FOREHEAD = ("heart", "forehead")
     HEART_ON_BELLY = ("heart", "belly")
+    HEART_ON_SIDE = ("heart", "side")
     HEART_ON_FRONT = ("heart", "front")
     SPOT_ON_FOREHEAD = ("spot", "forehead")
     SPOT_ON_BELLY = ("spot", "belly")
+    SPOT_ON_SIDE = ("spot", "side")
     SPOT_ON_FRONT = ("spot", "front")
     DIAMOND_ON_FOREHEAD = ("diamond", "forehead")
     DIAMOND_ON_BELLY = ("diamond", "belly")
+    DIAMOND_ON_SIDE = ("diamond", "side")
     DIAMOND_ON_FRONT = ("diamond", "front")
     DOTS_ON_FOREHEAD = ("dots", "forehead")
     DOTS_ON_BELLY = ("dots", "belly")
+    DOTS_ON_SIDE = ("dots", "side")
     DOTS_ON_FRONT = ("dots", "front")
     SASH = ("sash", "belly")
     CHEEKS = ("cheeks", "cheeks")
