@@ -34,10 +34,10 @@ BACKGROUNDS: tuple[str, ...] = tuple(_PAINTERS)
 
 _AMBIENT: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {
-        "at night": (0.74, 0.78, 0.92),
+        "at night": (0.80, 0.84, 0.96),
         "in the desert": (1.05, 0.99, 0.90),
         "in a forest": (0.95, 1.0, 0.90),
-        "under the sea": (0.82, 0.98, 1.02),
+        "under the sea": (0.88, 0.99, 1.01),
         "in the snow": (0.97, 0.99, 1.03),
     }
 )

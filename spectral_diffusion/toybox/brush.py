@@ -1,7 +1,7 @@
 """The few strokes that every procedural background is painted with.
 
-A brush paints a batch of pictures at once. All randomness is drawn from one CPU generator a picture, so a seed gives the
-same picture alone or in a batch, on a CPU or a GPU. Every stroke is continuous in its coordinates (no bare floor or
+A brush paints a batch of pictures at once. All randomness is drawn from one CPU generator a picture, so a seed gives
+the same picture alone or in a batch, on a CPU or a GPU. Every stroke is continuous in its coordinates (no bare floor or
 comparison), so that a last-bit difference between devices stays a last-bit difference in the picture.
 """
 

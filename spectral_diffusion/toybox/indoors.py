@@ -1,4 +1,4 @@
-"""Painters of the indoor backgrounds; see `backgrounds` for the list. Each returns RGB (n, 3, H, W), about in [0, 1]."""
+"""Painters of the indoor backgrounds that `backgrounds` lists. Each returns RGB (n, 3, H, W), about in [0, 1]."""
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ def _wall_light(brush: Brush) -> Tensor:
 
 
 def wooden_floor(brush: Brush) -> Tensor:
+    """Floorboards before a wall, half of the time with a window."""
     horizon = brush.uniform(0.44, 0.52)
     wall = brush.colour((0.80, 0.84, 0.80), (0.93, 0.86, 0.74)) * _wall_light(brush)
     wall = wall * (1 - 0.05 * brush.chance(0.5) * torch.sigmoid(torch.sin(brush.x * 44) * 8))
@@ -39,6 +40,7 @@ def wooden_floor(brush: Brush) -> Tensor:
 
 
 def tiled_room(brush: Brush) -> Tensor:
+    """A chequered floor before a wall of pale tiles."""
     horizon = brush.uniform(0.45, 0.53)
     pale = brush.colour((0.62, 0.84, 0.86), (0.97, 0.80, 0.84))
     wall = pale * _wall_light(brush)
@@ -67,6 +69,7 @@ def _soft_square(position: Tensor, blur: Tensor) -> Tensor:
 
 
 def white_background(brush: Brush) -> Tensor:
+    """A white sweep as in a studio."""
     tint = 0.965 + 0.02 * brush.table(3, 1, 1)
     centre = brush.uniform(0.3, 0.7) * brush.aspect
     vignette = ((brush.x - centre) ** 2) / brush.aspect * brush.uniform(0.04, 0.16) + (brush.y - 0.55) ** 2 * 0.10

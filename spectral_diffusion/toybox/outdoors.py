@@ -1,4 +1,4 @@
-"""Painters of the open-air backgrounds; see `backgrounds` for the list. Each returns RGB (n, 3, H, W), about in [0, 1]."""
+"""Painters of the open-air backgrounds that `backgrounds` lists. Each returns RGB (n, 3, H, W), about in [0, 1]."""
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ def _firs(brush: Brush, density: float, foot: Tensor, low: float, high: float) -
 
 
 def beach(brush: Brush) -> Tensor:
+    """Sand, foam and a turquoise sea, now and then with a sailing boat."""
     horizon = brush.uniform(0.38, 0.48)
     image = _sky(brush, horizon, brush.colour((0.22, 0.56, 0.92), (0.40, 0.72, 0.97)), brush.colour((0.80, 0.93, 0.99)))
     shore = horizon + brush.uniform(0.11, 0.17) + 0.030 * brush.profile(3, 2)
@@ -58,6 +59,7 @@ def beach(brush: Brush) -> Tensor:
 
 
 def lake(brush: Brush) -> Tensor:
+    """A meadow at the water, firs and snow-capped mountains behind it."""
     horizon = brush.uniform(0.40, 0.47)
     image = _sky(brush, horizon, brush.colour((0.34, 0.60, 0.90), (0.46, 0.70, 0.94)), brush.colour((0.88, 0.93, 0.97)))
     ridge = horizon - 0.10 - 0.20 * (brush.profile(3.0) + 0.40).clamp(min=0)
@@ -89,6 +91,7 @@ def lake(brush: Brush) -> Tensor:
 
 
 def snow(brush: Brush) -> Tensor:
+    """Snow-laden firs behind a white field, in falling flakes."""
     horizon = brush.uniform(0.40, 0.50)
     top = brush.colour((0.56, 0.69, 0.86), (0.70, 0.76, 0.88))
     image = mix(top, brush.colour((0.92, 0.94, 0.98)), (brush.y / horizon).clamp(0, 1))
@@ -110,6 +113,7 @@ def snow(brush: Brush) -> Tensor:
 
 
 def garden(brush: Brush) -> Tensor:
+    """A lawn with flowers before a picket fence and a hedge in bloom."""
     horizon = brush.uniform(0.44, 0.52)
     image = _sky(brush, horizon, brush.colour((0.42, 0.72, 0.97)), brush.colour((0.84, 0.95, 0.99)))
     hedge = horizon - brush.uniform(0.20, 0.27) - 0.05 * brush.profile(5, 2)
@@ -131,8 +135,7 @@ def garden(brush: Brush) -> Tensor:
     lawn = lawn * (1 + 0.07 * torch.tanh(swath * 4)) * (0.84 + 0.16 * brush.y)
     image = mix(image, lawn, brush.inside(brush.y - horizon + 0.006 * brush.profile(40, 1)))
     flowers, tint = brush.dots(9, 0.30, (0.09, 0.14), 0.75)
-    image = mix(image, _petals(brush, tint), flowers * brush.inside(brush.y - horizon - 0.04))
-    return image
+    return mix(image, _petals(brush, tint), flowers * brush.inside(brush.y - horizon - 0.04))
 
 
 def _petals(brush: Brush, tint: Tensor) -> Tensor:
@@ -146,6 +149,7 @@ def _petals(brush: Brush, tint: Tensor) -> Tensor:
 
 
 def city(brush: Brush) -> Tensor:
+    """A street before two rows of towers with lit windows."""
     horizon = brush.uniform(0.44, 0.50)
     image = _sky(
         brush, horizon, brush.colour((0.46, 0.66, 0.90), (0.62, 0.74, 0.88)), brush.colour((0.93, 0.93, 0.93)), 0.7
@@ -188,6 +192,7 @@ def city(brush: Brush) -> Tensor:
 
 
 def night(brush: Brush) -> Tensor:
+    """A dark meadow and hills under the moon and stars."""
     horizon = brush.uniform(0.42, 0.50)
     image = mix(
         brush.colour((0.02, 0.03, 0.16)),
@@ -213,6 +218,7 @@ def night(brush: Brush) -> Tensor:
 
 
 def desert(brush: Brush) -> Tensor:
+    """Dunes, cactuses and red mesas under a low sun."""
     horizon = brush.uniform(0.40, 0.47)
     image = _sky(
         brush, horizon, brush.colour((0.97, 0.62, 0.32), (0.98, 0.74, 0.42)), brush.colour((1.0, 0.91, 0.70)), 0.45
@@ -255,6 +261,7 @@ def _capsule(brush: Brush, x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, radiu
 
 
 def forest(brush: Brush) -> Tensor:
+    """Mossy ground, trunks in three depths, light falling through leaves."""
     horizon = brush.uniform(0.46, 0.54)
     light = brush.colour((0.78, 0.90, 0.56), (0.90, 0.94, 0.66))
     glow_x = brush.uniform(0.25, 0.75) * brush.aspect
@@ -292,6 +299,7 @@ def forest(brush: Brush) -> Tensor:
 
 
 def seabed(brush: Brush) -> Tensor:
+    """Rippled sand with weed and coral, rays of light and bubbles above."""
     horizon = brush.uniform(0.50, 0.58)
     depth = (brush.y / horizon).clamp(0, 1)
     image = mix(brush.colour((0.30, 0.78, 0.88)), brush.colour((0.02, 0.30, 0.52), (0.04, 0.38, 0.58)), depth.sqrt())
