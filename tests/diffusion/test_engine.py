@@ -1,0 +1,188 @@
+"""Laws of the training engine: the same numbers as autograd and AdamW would give, only faster."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from spectral_diffusion.adapters import METHODS, WeightAdapter
+from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
+from spectral_diffusion.errors import BaseMismatchError
+from spectral_diffusion.spectrum import ColumnSlot, as_matrix, decompose, take_slot
+
+RATES = {"unet": 1e-2, "text_encoder": 3e-3, EMBEDDINGS: 5e-3, SINGULAR_VALUES: 7e-3}
+CASES = [("spectral", False), ("spectral", True), ("rotation", False), ("rotation", True)]
+
+
+class _Net(nn.Module):
+    """Linear with and without bias, and a convolution, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 10)
+        self.second = nn.Linear(10, 8, bias=False)
+        self.conv = nn.Conv2d(2, 6, 3, padding=1, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.second(torch.tanh(self.first(x)))
+        return self.conv(hidden.view(*hidden.shape[:-1], 2, 2, 2).flatten(0, 1))
+
+
+def _net(dtype: torch.dtype = torch.float64) -> _Net:
+    torch.manual_seed(0)
+    return _Net().to(dtype).requires_grad_(False)
+
+
+def _adapters(net: nn.Module, method: str, singular: bool, scale: float = 0.1) -> dict[str, WeightAdapter]:
+    adapters: dict[str, WeightAdapter] = {}
+    for path in ("first", "second", "conv"):
+        weight = net.get_parameter(f"{path}.weight")
+        slot = take_slot(decompose(as_matrix(weight), 6), ColumnSlot(2, 3))
+        adapter = METHODS[method].create(slot, train_singular_values=singular)
+        for parameter in adapter.parameters():
+            parameter.data = scale * torch.randn_like(parameter)
+        adapters[f"unet.{path}"] = adapter
+    return adapters
+
+
+def _copies(adapters: Mapping[str, WeightAdapter]) -> dict[str, WeightAdapter]:
+    return {path: type(adapter).from_tensors(adapter.tensors()) for path, adapter in adapters.items()}
+
+
+def _dense(net: nn.Module, adapters: Mapping[str, WeightAdapter], x: Tensor) -> Tensor:
+    """The same network with W' built in full, through plain autograd."""
+    weights = {
+        f"{path.removeprefix('unet.')}.weight": adapter(net.get_parameter(f"{path.removeprefix('unet.')}.weight"))
+        for path, adapter in adapters.items()
+    }
+    return functional_call(net, weights, (x,))
+
+
+@pytest.mark.parametrize(("method", "singular"), CASES)
+@given(seed=st.integers(0, 2**31))
+def test_gradients_equal_autograd_through_the_dense_weight(method: str, singular: bool, seed: int) -> None:
+    net = _net()
+    torch.manual_seed(seed)
+    adapters = _adapters(net, method, singular)
+    reference = _copies(adapters)
+    x = torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True)
+    x_reference = x.detach().clone().requires_grad_()
+    with Engine({"unet": net}, adapters, {}, RATES, dtype=torch.float64) as engine:
+        engine.begin()
+        y = net(x)
+        y.square().sum().backward()
+    y_reference = _dense(net, reference, x_reference)
+    y_reference.square().sum().backward()
+    torch.testing.assert_close(y, y_reference, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(x.grad, x_reference.grad, rtol=1e-10, atol=1e-10)
+    for path, adapter in adapters.items():
+        for name, parameter in adapter.named_parameters():
+            expected = reference[path].get_parameter(name).grad
+            torch.testing.assert_close(parameter.grad, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("method", "singular"), CASES)
+def test_steps_equal_adamw_per_parameter_with_clipping(method: str, singular: bool) -> None:
+    net = _net()
+    adapters = _adapters(net, method, singular)
+    reference = _copies(adapters)
+    token, token_reference = (nn.Parameter(torch.full((6,), 0.5, dtype=torch.float64)) for _ in range(2))
+    groups: dict[float, list[nn.Parameter]] = {}
+    for adapter in reference.values():
+        for name, parameter in adapter.named_parameters():
+            groups.setdefault(RATES[SINGULAR_VALUES if name == "C" else "unet"], []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [{"params": members, "lr": rate, "weight_decay": 0.1} for rate, members in groups.items()]
+        + [{"params": [token_reference], "lr": RATES[EMBEDDINGS], "weight_decay": 0.0}]
+    )
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    everything = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    engine = Engine({"unet": net}, adapters, {"<o>": token}, RATES, weight_decay=0.1, dtype=torch.float64)
+    for step in range(5):
+        x = torch.randn(2, 3, 6, dtype=torch.float64)
+        factor = 1 / (step + 1)
+        with engine:
+            engine.begin()
+            net(x * token).square().sum().backward()
+            norm = engine.finish(rate_factor=factor, gradient_clip=0.7)
+        optimizer.zero_grad()
+        _dense(net, reference, x * token_reference).square().sum().backward()
+        norm_reference = nn.utils.clip_grad_norm_(everything, 0.7)
+        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+            group["lr"] = rate * factor
+        optimizer.step()
+        torch.testing.assert_close(norm, norm_reference, rtol=1e-9, atol=0)
+    torch.testing.assert_close(token, token_reference, rtol=1e-9, atol=1e-12)
+    for path, adapter in adapters.items():
+        for name, parameter in adapter.named_parameters():
+            torch.testing.assert_close(parameter, reference[path].get_parameter(name), rtol=1e-8, atol=1e-10)
+
+
+def test_a_layer_in_half_precision_keeps_small_updates() -> None:
+    net = _net(torch.bfloat16)
+    exact = _net(torch.float32)
+    exact.load_state_dict(net.state_dict())
+    adapters = _adapters(exact, "spectral", False, scale=1e-4)
+    x = torch.randn(2, 5, 6)
+    with torch.no_grad():
+        delta = adapters["unet.first"].low_rank()
+        assert delta is not None
+        change = x @ delta.dense().T
+        with Engine({"unet": net}, {"unet.first": adapters["unet.first"]}, {}, RATES):
+            # A zero weight shows the adapter's own part, which a dense bf16 W' would round away.
+            net.first.weight.zero_()
+            assert net.first.bias is not None
+            net.first.bias.zero_()
+            shown = net.first(x.bfloat16())
+    assert (shown.float() - change).norm() / change.norm() < 0.01
+
+
+def test_the_base_is_untouched_outside_and_unchanged_inside_with_zero_factors() -> None:
+    net = _net(torch.float32)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    x = torch.randn(2, 5, 6)
+    plain = net(x)
+    adapters = _adapters(net, "spectral", True)
+    with Engine({"unet": net}, adapters, {}, RATES):
+        assert not torch.equal(net(x), plain)
+    assert torch.equal(net(x), plain)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    with Engine({"unet": net}, _adapters(net, "spectral", True, scale=0.0), {}, RATES):
+        assert torch.equal(net(x), plain)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_a_loaded_state_continues_bit_for_bit(stop: int) -> None:
+    def train(engine: Engine, net: nn.Module, first: int, last: int) -> None:
+        for step in range(first, last):
+            x = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(step))
+            with engine:
+                engine.begin()
+                net(x).square().sum().backward()
+                engine.finish(gradient_clip=1.0)
+
+    net = _net(torch.float32)
+    torch.manual_seed(1)
+    start = _adapters(net, "spectral", True)
+    whole = Engine({"unet": net}, _copies(start), {}, RATES)
+    train(whole, net, 0, 5)
+    half = Engine({"unet": net}, _copies(start), {}, RATES)
+    train(half, net, 0, stop)
+    resumed = Engine({"unet": net}, _copies(start), {}, RATES)
+    resumed.load_state(half.state())
+    train(resumed, net, stop, 5)
+    assert torch.equal(resumed.flat.vector, whole.flat.vector)
+
+
+def test_a_state_of_other_trainables_and_an_unknown_layer_are_refused() -> None:
+    net = _net(torch.float32)
+    adapters = _adapters(net, "spectral", False)
+    engine = Engine({"unet": net}, adapters, {}, RATES)
+    with pytest.raises(ValueError, match="trainables"):
+        Engine({"unet": net}, _adapters(net, "spectral", True), {}, RATES).load_state(engine.state())
+    with pytest.raises(BaseMismatchError, match="no layer unet\\.third"):
+        Engine({"unet": net}, {"unet.third": adapters["unet.first"]}, {}, RATES)
