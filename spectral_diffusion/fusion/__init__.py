@@ -1,1 +1,97 @@
+"""Ways to combine adapters, one a file, and `fuse`, which checks what it is given and calls one by name."""
 
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from spectral_diffusion.adapters.file import Adapter
+from spectral_diffusion.errors import BaseMismatchError, InputError, SlotError
+from spectral_diffusion.fusion.fused import FusedAdapter, FusedPart, load_fused, read_strengths
+from spectral_diffusion.fusion.slots import OVERLAP_TOLERANCE, measure_overlap
+
+__all__ = ["FusedAdapter", "FusedPart", "OverlapWarning", "fuse", "load_fused"]
+
+
+class OverlapWarning(UserWarning):
+    """Fused adapters share columns, and the choice was to go on."""
+
+
+def fuse(
+    adapters: Sequence[Adapter],
+    *,
+    strengths: Sequence[float] | Mapping[str, float] | None = None,
+    method: str = "slots",
+    factor_scale: float | None = None,
+    on_overlap: Literal["refuse", "warn"] = "refuse",
+    rename: Mapping[str, str] | None = None,
+    allow_other_base: bool = False,
+) -> FusedAdapter:
+    """Combine trained concepts into one adapter.
+
+    Args:
+        adapters: The concepts; none of them is changed.
+        strengths: One for each, in order or by concept name, 1 where absent; scales the concept's change.
+        method: "slots", the sum of the changes.
+        factor_scale: The paper's l (section 4.2) for all: scales factors rather than changes. Absent: 1.
+        on_overlap: What to do about adapters that share columns: refuse, or warn and go on.
+        rename: New words by old ones; of several adapters with the old word the last one is renamed.
+        allow_other_base: Accept adapters of fine-tuned siblings of one base.
+
+    Raises:
+        InputError: No adapter, a wrong strength, an unknown method, or a token that two of them have.
+        BaseMismatchError: They were trained on different bases.
+        SlotError: They share columns, named with their concepts.
+    """
+    if not adapters:
+        raise InputError("there is nothing to fuse", "give at least one adapter")
+    if method != "slots":
+        raise InputError(f"there is no fusion method '{method}'", "use slots")
+    scale = 1.0 if factor_scale is None else factor_scale
+    parts = [
+        FusedPart(adapter=adapter, strength=strength, factor_scale=scale)
+        for adapter, strength in zip(_renamed(adapters, rename or {}), read_strengths(adapters, strengths), strict=True)
+    ]
+    if not allow_other_base:
+        _check_one_base(adapters)
+    _check_disjoint(adapters, on_overlap)
+    return FusedAdapter(parts=tuple(parts))
+
+
+def _renamed(adapters: Sequence[Adapter], rename: Mapping[str, str]) -> list[Adapter]:
+    renamed = list(adapters)
+    for old, new in rename.items():
+        holders = [index for index, adapter in enumerate(renamed) if old in adapter.tokens]
+        if not holders:
+            words = ", ".join(token for adapter in renamed for token in adapter.tokens)
+            raise InputError(f"no adapter has the token {old} to rename", f"rename one of {words or '(none)'}")
+        renamed[holders[-1]] = renamed[holders[-1]].rename_token(old, new)
+    return renamed
+
+
+def _check_one_base(adapters: Sequence[Adapter]) -> None:
+    seen: dict[str, Adapter] = {}
+    for adapter in adapters:
+        for component, digest in adapter.fingerprints.items():
+            first = seen.setdefault(component, adapter)
+            if first.fingerprints[component] != digest:
+                raise BaseMismatchError(
+                    f"{first.name} was trained on {first.base_name} and {adapter.name} on {adapter.base_name}: "
+                    f"their {component} differs",
+                    "fuse adapters of one base, or --allow-other-base for fine-tuned siblings",
+                )
+
+
+def _check_disjoint(adapters: Sequence[Adapter], on_overlap: Literal["refuse", "warn"]) -> None:
+    for index, one in enumerate(adapters):
+        for other in adapters[:index]:
+            found = measure_overlap(one, other)
+            if found.value <= OVERLAP_TOLERANCE:
+                continue
+            fault = SlotError(
+                f"{other.name} ({other.slot}) and {one.name} ({one.slot}) share columns: overlap {found.value:.2f} "
+                f"of 1 in {found.module}",
+                "train one of them again in a slot of its own",
+            )
+            if on_overlap == "refuse":
+                raise fault
+            warnings.warn(str(fault), OverlapWarning, stacklevel=3)

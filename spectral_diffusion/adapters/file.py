@@ -1,0 +1,311 @@
+"""An adapter and its self-describing safetensors file: enough to fuse, export and inspect it without the base."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from spectral_diffusion import __version__
+from spectral_diffusion.adapters.base import WeightAdapter
+from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
+from spectral_diffusion.spectrum import ColumnSlot
+from spectral_diffusion.workspace import write_atomically
+
+FORMAT = 1
+HEADER_KEY = "spectral_diffusion"
+HEADER_LIMIT_BYTES = 32 * 2**20
+"""More than a hundred fused concepts need; a larger header is refused before it is read."""
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+"""Text that is safe to print: one line, no control characters."""
+
+_AGAIN = "train the concept again, or get the file from its author again"
+
+
+class TokenInfo(BaseModel):
+    """A new word of a concept: the plain word it started from, and how many vectors it has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    class_word: Line
+    vectors: int = Field(ge=1)
+
+
+class Adapter(BaseModel):
+    """A trained concept: its change of each adapted weight, its words, and where they come from.
+
+    Fields that a newer version adds to the header are passed over.
+
+    Args:
+        name: Name of the concept.
+        method: Key of `adapters.METHODS`.
+        rank: Width of the slot.
+        slot: The columns that the concept owns in every adapted weight.
+        base_name: Base model it was trained on.
+        fingerprints: sha256 of each component of that base, by component name.
+        tokens: The concept's new words.
+        training: The training configuration.
+        package_version: Version that trained it.
+        modules: Tensors by name (`A`, `B`, `C`, `U`, `S`, `V`, `R_u`, `R_v`) by module (`unet.<path>`).
+        token_vectors: (vectors, dim), or layer-wise (layers, vectors, dim), by token.
+
+    Raises:
+        AdapterFileError: Tensors are missing, do not fit each other, or are not finite.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore")
+
+    name: Line
+    method: Line
+    rank: int = Field(ge=1)
+    slot: ColumnSlot
+    base_name: Line
+    fingerprints: dict[Line, Line]
+    tokens: dict[Line, TokenInfo] = {}
+    training: dict[str, Any] = {}
+    package_version: Line = __version__
+    modules: dict[Line, dict[str, Tensor]] = Field(repr=False)
+    token_vectors: dict[Line, Tensor] = Field(default={}, repr=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.slot.width != self.rank:
+            raise AdapterFileError(f"rank {self.rank} and a slot of {self.slot} do not agree", _AGAIN)
+        for module in self.modules:
+            if module.partition(".")[0] not in self.fingerprints:
+                raise AdapterFileError(f"no fingerprint of the component of {module}", _AGAIN)
+            try:
+                rank = self.weight_adapter(module).rank
+            except AdapterFileError as error:
+                raise AdapterFileError(f"{module}: {error.what}", error.remedy) from error
+            if rank != self.rank:
+                raise AdapterFileError(f"{module} has rank {rank} where the adapter has {self.rank}", _AGAIN)
+        if self.tokens.keys() != self.token_vectors.keys():
+            listed, held = ", ".join(sorted(self.tokens)), ", ".join(sorted(self.token_vectors))
+            raise AdapterFileError(f"the tokens listed ({listed}) and the vectors held ({held}) differ", _AGAIN)
+        for token, vectors in self.token_vectors.items():
+            if vectors.ndim not in (2, 3) or not vectors.numel() or vectors.shape[-2] != self.tokens[token].vectors:
+                raise AdapterFileError(
+                    f"token {token} has vectors of shape {tuple(vectors.shape)} where {self.tokens[token].vectors} "
+                    "vectors are listed",
+                    _AGAIN,
+                )
+        for name, tensor in self._named_tensors():
+            if not tensor.isfinite().all():
+                raise AdapterFileError(f"{name} has values that are not finite (NaN or infinity)", _AGAIN)
+        return self
+
+    def weight_adapter(self, module: str) -> WeightAdapter:
+        """The change of one weight, ready to attach or to train on.
+
+        Raises:
+            AdapterFileError: The method is unknown here, or the tensors are not its own.
+        """
+        # Late, so that the file format stays below the methods.
+        from spectral_diffusion.adapters import METHODS
+
+        if self.method not in METHODS:
+            raise AdapterFileError(
+                f"its method '{self.method}' is not one of {', '.join(sorted(METHODS))}",
+                "update spectral-diffusion to the version that wrote it",
+            )
+        return METHODS[self.method].from_tensors(self.modules[module])
+
+    def weight_adapters(self) -> dict[str, WeightAdapter]:
+        """The change of every adapted weight, by module."""
+        return {module: self.weight_adapter(module) for module in self.modules}
+
+    def rename_token(self, old: str, new: str) -> "Adapter":
+        """A copy in which the token `old` is called `new`, in its place.
+
+        Raises:
+            InputError: There is no `old`, or `new` is taken.
+        """
+        if old not in self.tokens or (new in self.tokens and new != old):
+            raise InputError(
+                f"{self.name} has the tokens {', '.join(self.tokens) or '(none)'}: {old} cannot become {new}",
+                "rename a token that it has to one that it has not",
+            )
+
+        def renamed(held: Mapping[str, Any]) -> dict[str, Any]:
+            return {new if token == old else token: value for token, value in held.items()}
+
+        return self.model_copy(update={"tokens": renamed(self.tokens), "token_vectors": renamed(self.token_vectors)})
+
+    def check_base(self, name: str, fingerprints: Mapping[str, str], allow_other: bool = False) -> None:
+        """Refuse a base whose adapted components are not those the adapter was trained on.
+
+        Args:
+            name: Name of the base at hand.
+            fingerprints: sha256 of each of its components.
+            allow_other: Accept another base of the same shapes, such as a fine-tuned sibling.
+
+        Raises:
+            BaseMismatchError: Naming both bases.
+        """
+        differing = [part for part, digest in self.fingerprints.items() if fingerprints.get(part) != digest]
+        if differing and not allow_other:
+            raise BaseMismatchError(
+                f"{self.name} was trained on {self.base_name} and the base is {name}: "
+                f"{', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}",
+                f"use --base {self.base_name}, or --allow-other-base for a fine-tuned sibling of it",
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the adapter file, float32, whole or not at all.
+
+        Raises:
+            InputError: The folder cannot be written to, or the disk is full.
+        """
+        write_file(path, *self.pack())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read an adapter file; see `read_file` for how little it is trusted.
+
+        Raises:
+            AdapterFileError: It is not a sound file of one adapter.
+        """
+        header, tensors = read_file(path)
+        if "parts" in header:
+            raise AdapterFileError(f"{path} is a fused adapter of {len(header['parts'])} concepts", "use load_fused")
+        with naming(path):
+            return cls.unpack(header, tensors)
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The header and the tensors of the file, by their names in it."""
+        header = self.model_dump(mode="json", exclude={"modules", "token_vectors"})
+        return {"format": FORMAT, **header, "modules": list(self.modules)}, dict(self._named_tensors())
+
+    @classmethod
+    def unpack(cls, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+        """The adapter that was packed.
+
+        Raises:
+            AdapterFileError: Header and tensors do not make an adapter.
+        """
+        modules: dict[str, dict[str, Tensor]] = {}
+        token_vectors: dict[str, Tensor] = {}
+        listed = header.get("modules")
+        if isinstance(listed, list):
+            modules = {module: {} for module in listed if isinstance(module, str)}
+        for name, tensor in tensors.items():
+            module, _, part = name.rpartition(".")
+            if name.startswith("token."):
+                token_vectors[name.removeprefix("token.")] = tensor
+            elif module in modules:
+                modules[module][part] = tensor
+            else:
+                raise AdapterFileError(f"the tensor {name[:200]!r} belongs to no module that the header lists", _AGAIN)
+        try:
+            return cls.model_validate({**header, "modules": modules, "token_vectors": token_vectors})
+        except ValidationError as error:
+            raise AdapterFileError(f"its header is not an adapter's: {first_fault(error)}", _AGAIN) from error
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for module, held in self.modules.items():
+            yield from ((f"{module}.{part}", tensor) for part, tensor in held.items())
+        yield from ((f"token.{token}", vectors) for token, vectors in self.token_vectors.items())
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first of pydantic's faults, in a line."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors about the content of a file name the file.
+
+    Raises:
+        AdapterFileError: Whatever was wrong with the content.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise AdapterFileError(f"{path}: {error.what}", error.remedy) from error
+
+
+def write_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write header and tensors as float32 safetensors, whole or not at all; the same content gives the same bytes.
+
+    Raises:
+        InputError: The folder cannot be written to, or the disk is full.
+    """
+    stored = {name: tensor.detach().to("cpu", torch.float32).contiguous().clone() for name, tensor in tensors.items()}
+    content = save_safetensors(stored, {HEADER_KEY: json.dumps(header, allow_nan=False)})
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and float32 tensors of an adapter file, judged by its content and never by its name.
+
+    The file is read once. Its length and the length of its header are looked at before anything is parsed; nothing in
+    it is executed.
+
+    Raises:
+        AdapterFileError: It is missing, damaged, of another kind (a pickle, a plain LoRA ...) or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AdapterFileError(
+            f"{path} is a folder" if path.is_dir() else f"there is no file {path}",
+            "name an adapter file (.safetensors)",
+        )
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+            length = int.from_bytes(start[:8], "little")
+            if start[8:9] != b"{":
+                raise AdapterFileError(f"{path} is {_kind(start)}, not a safetensors file", _remedy(start))
+            if length > HEADER_LIMIT_BYTES or 8 + length > path.stat().st_size:
+                raise AdapterFileError(f"{path} is cut off or damaged: it claims a header of {length:,} bytes", _AGAIN)
+            text = start[8:] + file.read(max(0, length - 8))
+            header = _adapter_header(path, text[:length])
+            tensors = load_safetensors(start[:8] + text + file.read())
+    except OSError as error:
+        raise AdapterFileError(f"cannot read {path}: {error.strerror or error}", "check the file") from error
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, OverflowError) as error:
+        raise AdapterFileError(f"{path} is cut off or damaged: {str(error)[:200]}", _AGAIN) from error
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise AdapterFileError(f"{path}: {name[:200]!r} is {tensor.dtype}, and adapters are float32", _AGAIN)
+    return header, tensors
+
+
+def _adapter_header(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(json.loads(text)["__metadata__"][HEADER_KEY])
+        number = header["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise AdapterFileError(
+            f"{path} is a safetensors file without a readable {HEADER_KEY} header: not an adapter of this package",
+            "give a file that `spectral-diffusion train` or `fuse` wrote",
+        ) from error
+    if number != FORMAT:
+        raise AdapterFileError(
+            f"{path} is of adapter format {str(number)[:20]}, and this version reads format {FORMAT}",
+            "update spectral-diffusion: pip install --upgrade spectral-diffusion",
+        )
+    return header
+
+
+def _kind(start: bytes) -> str:
+    if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"):
+        return "a pickle (a PyTorch checkpoint, by its content)"
+    return "empty" if not start else "something else by its content"
+
+
+def _remedy(start: bytes) -> str:
+    if _kind(start).startswith("a pickle"):
+        return "pickles can run code and are never loaded: ask for the safetensors file"
+    return "give a file that `spectral-diffusion train` or `fuse` wrote"

@@ -1,0 +1,221 @@
+"""Which concept holds which columns of which base: reserved here before training, so that no two ever meet.
+
+The adapter files are the truth; the ledger is their index, and `Ledger.rebuild` makes it again from them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spectral_diffusion.adapters.file import Adapter, Line
+from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.spectrum import ColumnSlot
+from spectral_diffusion.workspace import write_atomically
+
+LOCK_TIMEOUT_SECONDS = 30.0
+"""A claim takes milliseconds; whoever waits longer than this waits for something that is stuck."""
+
+
+class Claim(BaseModel):
+    """One concept's columns on one base.
+
+    Args:
+        concept: Name of the concept.
+        base: Name of the base.
+        fingerprints: sha256 of each component of the base; two claims can only meet where they share one.
+        start, width: The columns.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    concept: Line
+    base: Line
+    fingerprints: dict[Line, Line]
+    start: int = Field(ge=0)
+    width: int = Field(ge=1)
+
+    @property
+    def slot(self) -> ColumnSlot:
+        """The columns."""
+        return ColumnSlot(self.start, self.width)
+
+    def on_base(self, fingerprints: Mapping[str, str]) -> bool:
+        """Whether a component of this base is also one of the other."""
+        return any(fingerprints.get(component) == digest for component, digest in self.fingerprints.items())
+
+    def __str__(self) -> str:
+        return f"{self.concept} ({self.slot})"
+
+
+class _Claims(BaseModel):
+    """What the file holds."""
+
+    format: Literal[1] = 1
+    claims: list[Claim] = []
+
+
+class Ledger:
+    """The claims of all concepts, in one JSON file that any number of processes share.
+
+    Args:
+        path: The file; it is made with the first claim.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def holders(self, base: str | None = None) -> list[Claim]:
+        """All claims, or those on the base of that name, by base and column.
+
+        Raises:
+            InputError: The file is not a ledger.
+        """
+        return sorted(
+            (claim for claim in self._read() if base in (None, claim.base)), key=lambda claim: (claim.base, claim.start)
+        )
+
+    def claim(
+        self,
+        base: str,
+        fingerprints: Mapping[str, str],
+        concept: str,
+        width: int,
+        capacity: int,
+        slot: int | Literal["auto"] = "auto",
+    ) -> ColumnSlot:
+        """Reserve columns for a concept, atomically across processes.
+
+        Slots are aligned: slot k of width r is columns k r to (k + 1) r - 1. Of different widths, those that share a
+        column exclude each other.
+
+        Args:
+            base: Name of the base.
+            fingerprints: sha256 of each of its components (`diffusion.base.fingerprint`).
+            concept: Name of the concept. It keeps its slot when it is trained again at the same width.
+            width: Columns of a slot: the rank.
+            capacity: Slots of that width that the narrowest adapted weight has.
+            slot: Number k of the slot, or "auto" for the concept's own or else the first free one.
+
+        Raises:
+            SlotError: The slot is taken, or beyond the last; or none is free. Holders are named.
+            InputError: The file is not a ledger, or cannot be written.
+        """
+        if width < 1 or capacity < 1:
+            raise SlotError(f"there is no slot of {width} columns (capacity {capacity})", "choose a smaller rank")
+        with self._locked():
+            claims = self._read()
+            here = [claim for claim in claims if claim.on_base(fingerprints)]
+            own = next((claim for claim in here if claim.concept == concept), None)
+            others = [claim for claim in here if claim.concept != concept]
+            start = width * _choose(others, own, width, capacity, slot, base)
+            kept = [claim for claim in claims if claim is not own]
+            made = Claim(concept=concept, base=base, fingerprints=dict(fingerprints), start=start, width=width)
+            if made != own:
+                self._write([*kept, made])
+        return made.slot
+
+    def release(self, concept: str) -> list[Claim]:
+        """Free all columns of a concept and return what it held.
+
+        Raises:
+            InputError: It holds none; or the file is not a ledger, or cannot be written.
+        """
+        with self._locked():
+            claims = self._read()
+            released = [claim for claim in claims if claim.concept == concept]
+            if not released:
+                names = ", ".join(sorted({claim.concept for claim in claims}))
+                raise InputError(f"{concept} holds no slot", f"release one of: {names}" if names else "none is held")
+            self._write([claim for claim in claims if claim.concept != concept])
+        return released
+
+    def rebuild(self, adapters: Iterable[Adapter]) -> list[Claim]:
+        """Replace the ledger, whatever state it is in, by what adapter files say; return its claims.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        claims = [
+            Claim(
+                concept=adapter.name,
+                base=adapter.base_name,
+                fingerprints=adapter.fingerprints,
+                start=adapter.slot.start,
+                width=adapter.slot.width,
+            )
+            for adapter in adapters
+        ]
+        unique = [claim for index, claim in enumerate(claims) if claim not in claims[:index]]
+        with self._locked():
+            self._write(unique)
+        return unique
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=LOCK_TIMEOUT_SECONDS)
+            lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"another process has held {self.path} for {LOCK_TIMEOUT_SECONDS:g} seconds", "end it and try again"
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path}: {error.strerror or error}", "choose a workspace you may write to"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _read(self) -> list[Claim]:
+        try:
+            return _Claims.model_validate_json(self.path.read_bytes()).claims
+        except FileNotFoundError:
+            return []
+        except (OSError, ValidationError) as error:
+            raise InputError(
+                f"{self.path} is not a ledger this version can read",
+                "make it again from the adapter files: spectral-diffusion slots rebuild",
+            ) from error
+
+    def _write(self, claims: list[Claim]) -> None:
+        content = _Claims(claims=claims).model_dump_json(indent=1)
+        write_atomically(self.path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+
+
+def _choose(
+    others: list[Claim], own: Claim | None, width: int, capacity: int, slot: int | Literal["auto"], base: str
+) -> int:
+    """The number of the slot to claim."""
+
+    def holders(number: int) -> list[Claim]:
+        return [claim for claim in others if claim.slot.overlaps(ColumnSlot(number * width, width))]
+
+    everybody = ", ".join(str(claim) for claim in sorted(others, key=lambda claim: claim.start))
+    if slot == "auto":
+        if own is not None and own.width == width and own.start // width < capacity and not holders(own.start // width):
+            return own.start // width
+        for number in range(capacity):
+            if not holders(number):
+                return number
+        raise SlotError(
+            f"none of the {capacity} slots of {width} columns on {base} is free; held by {everybody}",
+            "free one with `spectral-diffusion slots release NAME`, or use a smaller rank",
+        )
+    if not 0 <= slot < capacity:
+        raise SlotError(
+            f"slot {slot} of {width} columns does not exist on {base}", f"choose 0 to {capacity - 1}, or auto"
+        )
+    if holders(slot):
+        raise SlotError(
+            f"slot {slot} ({ColumnSlot(slot * width, width)}) on {base} is held by "
+            f"{', '.join(map(str, holders(slot)))}",
+            "choose another or auto, or free it with `spectral-diffusion slots release NAME`",
+        )
+    return slot
