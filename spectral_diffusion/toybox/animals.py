@@ -26,7 +26,7 @@ SIDES = (-1, 1)
 def _snout(body: Assembly, head: Vector, scale: Tensor, width: float = 0.44, nose: float = 0.15) -> None:
     """A pale muzzle with a nose; the mouth is painted below the nose."""
     body.add(ellipsoid(head, (0, -0.42, 0.72), (width, 0.33, 0.38)) * scale, Material.PALE, 0.02)
-    body.add(ellipsoid(head, (0, -0.22, 1.08), (nose, nose * 0.75, 0.1)) * scale, Material.DARK, 0)
+    body.add(ellipsoid(head, (0, -0.2, 1.06), (nose, nose * 0.75, 0.12)) * scale, Material.DARK, 0)
 
 
 def octopus(body: Assembly, p: Vector, form: Form) -> None:

@@ -42,6 +42,7 @@ class Body:
         neck: Where a scarf lies.
         hat_height: Where a hat's brim lies, in the head's frame.
         both_sides: Marks are painted on the left and the right side.
+        window: Side of the sprite's window in the kind's unit of length; smaller draws it larger.
     """
 
     build: Callable[[Assembly, Vector, Form], None]
@@ -50,6 +51,7 @@ class Body:
     neck: Neck | None = None
     hat_height: float = 0.72
     both_sides: bool = False
+    window: float = 2.0
 
 
 def _front(height: float, radius: float) -> dict[str, Frame]:
@@ -63,7 +65,8 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             animals.octopus,
             {"head": Frame((0.0, 0.9, 0.0), 0.54), "mark": Frame((0.0, 0.9, 0.0), 0.5)},
             (0.0, 0.5),
-            hat_height=0.86,
+            hat_height=0.82,
+            window=2.04,
         ),
         "tortoise": Body(
             animals.tortoise,
@@ -71,6 +74,7 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             (0.75, 0.3),
             Neck((0.0, -0.85, -0.1), 0.5),
             both_sides=True,
+            window=2.06,
         ),
         "dog": Body(
             animals.dog,
@@ -78,6 +82,7 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             (0.65, 0.3),
             Neck((0.0, -0.92, -0.15), 0.52),
             both_sides=True,
+            window=1.85,
         ),
         "cat": Body(
             animals.cat,
@@ -85,24 +90,28 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             (0.15, 0.35),
             Neck((0.0, -0.92, -0.05), 0.52),
             hat_height=0.74,
+            window=1.9,
         ),
         "duck": Body(
             animals.duck,
             {"head": Frame((0.0, 1.0, 0.2), 0.4), "mark": Frame((0.0, 0.42, 0.1), 0.42, follow=0.5)},
             (0.6, 0.3),
             Neck((0.0, -0.92, 0.0), 0.58),
+            window=1.84,
         ),
         "bear": Body(
             animals.bear,
             {"head": Frame((0.0, 1.05, 0.02), 0.44), "mark": Frame((0.0, 0.44, 0.0), 0.46)},
             (0.0, 0.45),
             Neck((0.0, -0.88, -0.02), 0.55),
+            window=2.0,
         ),
         "rabbit": Body(
             animals.rabbit,
             {"head": Frame((0.0, 0.88, 0.04), 0.4), "mark": Frame((0.0, 0.36, 0.0), 0.4)},
             (0.1, 0.4),
             Neck((0.0, -0.9, -0.02), 0.5),
+            window=1.98,
         ),
         "robot": Body(
             figures.robot,
@@ -110,6 +119,7 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             (0.0, 0.45),
             Neck((0.0, -0.98, 0.0), 0.45, 0.17),
             hat_height=0.82,
+            window=1.92,
         ),
         "doll": Body(
             figures.doll,
@@ -117,14 +127,15 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             (0.0, 0.45),
             Neck((0.0, -0.98, 0.0), 0.42, 0.17),
             hat_height=0.78,
+            window=1.9,
         ),
-        "car": Body(things.car, {"mark": Frame((0.0, 0.38, 0.0), 0.34)}, (0.95, 0.35), both_sides=True),
-        "vase": Body(things.vase, _front(0.5, 0.5), (0.0, 0.5)),
-        "chair": Body(things.chair, _front(0.6, 0.4), (0.45, 0.3)),
-        "table": Body(things.table, _front(0.6, 0.4), (0.45, 0.4)),
-        "mushroom": Body(things.mushroom, _front(0.84, 0.52), (0.0, 3.1)),
-        "cup": Body(things.cup, _front(0.48, 0.52), (0.0, 0.6)),
-        "ball": Body(things.ball, _front(0.58, 0.58), (0.0, 3.1)),
+        "car": Body(things.car, {"mark": Frame((0.0, 0.38, 0.0), 0.34)}, (0.95, 0.35), both_sides=True, window=2.0),
+        "vase": Body(things.vase, _front(0.5, 0.5), (0.0, 0.5), window=1.8),
+        "chair": Body(things.chair, _front(0.6, 0.4), (0.45, 0.3), window=1.95),
+        "table": Body(things.table, _front(0.6, 0.4), (0.45, 0.4), window=2.1),
+        "mushroom": Body(things.mushroom, _front(0.84, 0.52), (0.0, 3.1), window=1.85),
+        "cup": Body(things.cup, {"mark": Frame((-0.12, 0.48, 0.0), 0.52, follow=0.85)}, (0.0, 0.6), window=1.75),
+        "ball": Body(things.ball, _front(0.58, 0.58), (0.0, 3.1), window=1.7),
     }
 )
 
@@ -154,7 +165,7 @@ def build(kind: str, body: Assembly, p: Vector, form: Form, worn: frozenset[str]
         brim, deep = spec.hat_height, -0.1
         hat = cylinder(head, (0, brim, deep), 0.86, 0.08, 0.06)
         put(hat, "hat", Material.HAT)
-        put(capsule(head, (0, brim, deep), (0, brim + 0.52, deep), 0.54, 0.4), "hat", Material.HAT)
+        put(capsule(head, (0, brim, deep), (0, brim + 0.46, deep), 0.56, 0.42), "hat", Material.HAT)
     if "scarf" in worn and spec.neck is not None:
         x, y, z = spec.neck.centre
         radius, thick = spec.neck.radius, spec.neck.thickness

@@ -94,13 +94,25 @@ class Painter:
         self.albedo += (colour - self.albedo) * weight[:, None]
 
 
+def face_plate(p: Vector, form: Form) -> Tensor:
+    """How much a point belongs to the middle of a face, (R,) in [0, 1]; no pattern goes there, so that faces stay clear.
+
+    Args:
+        p: Points in the toys' frames.
+        form: The toys' numbers, per ray.
+    """
+    x, y, z = form.local(p, "head")
+    oval = ((x / 0.8) ** 2 + ((y + 0.22) / 0.66) ** 2 + 1e-9).sqrt()
+    return ((1 - oval) * 14 + 0.5).clamp(0, 1) * (z > 0.1) * (x * x + y * y + z * z < 1.55**2)
+
+
 def _ink_of(toy: Toy, muzzle: bool) -> RGB:
     """Dark ink on bright faces, pale ink on dark ones."""
     face = COLOURS[toy.colour]
     if toy.kind == "doll":
         face = skin_of(toy)
     if toy.kind == "tortoise":
-        face = COLOURS[toy.limb_colour] if toy.limb_colour else mix(face, (0.80, 0.84, 0.50), 0.6)
+        face = COLOURS[toy.limb_colour] if toy.limb_colour else mix(face, (0.66, 0.76, 0.36), 0.8)
     return _INK if muzzle or brightness(face) > 0.25 else (0.97, 0.94, 0.88)
 
 

@@ -40,7 +40,7 @@ def doll(body: Assembly, p: Vector, form: Form) -> None:
     body.add(sphere(head, (0, 0, 0), 1.0) * scale, Material.SKIN, 0.03)
     cap = ellipsoid(head, (0, 0.06, -0.1), (1.14, 1.1, 1.08))
     # The parting runs from the forehead down behind the ears.
-    hair = cap.maximum(head[2] - 0.28 - (head[1] - 0.5) * 0.75)
+    hair = cap.maximum(head[2] - 0.1 - (head[1] - 0.5) * 0.5)
     body.add(hair * scale, Material.PART, 0.01)
     long = form.between(1, 0.3, 0.8)
     for x in (-1, 1):

@@ -1,7 +1,7 @@
 """The camera, and the march of its rays onto bodies.
 
-The camera is orthographic and looks down by `PITCH`. Its window is 2 wide and 2 high; the floor under a toy's middle lies
-at `FLOOR_FRACTION` of it. Rays start from a coarse march: one ray stands for a block of pixels and stops as soon as the
+The camera is orthographic and looks down by `PITCH`. Its window is square, for each kind as large as its toys need; the
+floor under a toy's middle lies at `FLOOR_FRACTION` of its height. Rays start from a coarse march: one ray stands for a block of pixels and stops as soon as the
 block's cylinder might touch the body, so that most pixels need few steps or none.
 """
 
@@ -18,14 +18,13 @@ from spectral_diffusion.toybox.form import Form
 from spectral_diffusion.toybox.primitives import Assembly, Vector
 
 PITCH = 0.24
-WINDOW = 2.0
 FLOOR_FRACTION = 0.9
 """Where the floor under a toy's middle is in its sprite, as a fraction of the height from the top."""
 
 _NEAR, _FAR = 1.2, 4.8
 _EYE = 3.0
 _RELAXATION = 0.9
-_COARSE_STEPS, _FINE_ROUNDS = 16, (4, 4, 6, 8)
+_COARSE_STEPS, _FINE_ROUNDS = 16, (4, 4, 6, 8, 14, 24)
 _BLOCK = 4
 _TOUCH = 0.0015
 
@@ -52,13 +51,13 @@ class Hits:
     form: Form
 
 
-def project(points: Tensor, yaw_radians: Tensor) -> Tensor:
+def project(points: Tensor, yaw_radians: Tensor, window: float) -> Tensor:
     """Points in the toys' frames, (n, k, 3), as fractions of the sprite from its top left, (n, k, 2)."""
     x, y, z = points.unbind(-1)
     cosine, sine = yaw_radians.cos()[:, None], yaw_radians.sin()[:, None]
     right, forward = cosine * x + sine * z, cosine * z - sine * x
     up = y * math.cos(PITCH) - forward * math.sin(PITCH)
-    return torch.stack([right / WINDOW + 0.5, FLOOR_FRACTION - up / WINDOW], -1)
+    return torch.stack([right / window + 0.5, FLOOR_FRACTION - up / window], -1)
 
 
 @dataclass
@@ -86,24 +85,25 @@ class _Rays:
         return _Rays(self.right[indices], self.up[indices], self.travelled[indices], self.form.rays(indices))
 
 
-def _grid(count: int, size: int, values: Tensor) -> tuple[Tensor, Tensor, Form]:
+def _grid(count: int, size: int, values: Tensor, window: float) -> tuple[Tensor, Tensor, Form]:
     """The middles of size x size cells of the window for each toy, flattened, and each ray's form."""
     middle = (torch.arange(size, device=values.device, dtype=torch.float32) + 0.5) / size
-    right = (middle - 0.5) * WINDOW
-    up = (FLOOR_FRACTION - middle) * WINDOW
+    right = (middle - 0.5) * window
+    up = (FLOOR_FRACTION - middle) * window
     rows = right.repeat(size)
     columns = up.repeat_interleave(size)
     toy = torch.arange(count, device=values.device).repeat_interleave(size * size)
     return rows.repeat(count), columns.repeat(count), Form(values.index_select(1, toy))
 
 
-def march(build: BuildBody, values: Tensor, sprite_px: int) -> Hits:
+def march(build: BuildBody, values: Tensor, sprite_px: int, window: float) -> Hits:
     """Casts every pixel's ray of every toy of a chunk.
 
     Args:
         build: Adds the body's parts to an assembly.
         values: (rows, n), the toys' numbers, on the device to work on.
         sprite_px: Pixels of a side; a multiple of 4.
+        window: Length of a side in the toys' unit.
     """
     count, device = values.shape[1], values.device
 
@@ -112,9 +112,9 @@ def march(build: BuildBody, values: Tensor, sprite_px: int) -> Hits:
         build(body, rays.points(), rays.form)
         return body.distance
 
-    pixel_size = WINDOW / sprite_px
+    pixel_size = window / sprite_px
     blocks = sprite_px // _BLOCK
-    right, up, form = _grid(count, blocks, values)
+    right, up, form = _grid(count, blocks, values, window)
     coarse = _Rays(right, up, torch.full_like(right, _NEAR), form)
     reach = pixel_size * (_BLOCK * 0.5 * math.sqrt(2) + 1.0)
     for _ in range(_COARSE_STEPS):
@@ -127,8 +127,8 @@ def march(build: BuildBody, values: Tensor, sprite_px: int) -> Hits:
     middle = (torch.arange(sprite_px, device=device, dtype=torch.float32) + 0.5) / sprite_px
     cell = pixel % (sprite_px * sprite_px)
     rays = _Rays(
-        (middle[cell % sprite_px] - 0.5) * WINDOW,
-        (FLOOR_FRACTION - middle[cell // sprite_px]) * WINDOW,
+        (middle[cell % sprite_px] - 0.5) * window,
+        (FLOOR_FRACTION - middle[cell // sprite_px]) * window,
         started[pixel],
         Form(values.index_select(1, pixel // (sprite_px * sprite_px))),
     )

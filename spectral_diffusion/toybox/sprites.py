@@ -12,15 +12,15 @@ from torch import Tensor
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.toybox import bodies
-from spectral_diffusion.toybox.decals import Painter, paint_body_marks, paint_faces
+from spectral_diffusion.toybox.decals import Painter, face_plate, paint_body_marks, paint_faces
 from spectral_diffusion.toybox.form import Forms, forms
 from spectral_diffusion.toybox.march import FLOOR_FRACTION as FLOOR_FRACTION
-from spectral_diffusion.toybox.march import WINDOW, march, project
+from spectral_diffusion.toybox.march import march, project
 from spectral_diffusion.toybox.primitives import Assembly, Material
 from spectral_diffusion.toybox.shading import normals, shade
 from spectral_diffusion.toybox.skeleton import KEYPOINTS, Pose, keypoint_positions
 from spectral_diffusion.toybox.surface import palettes, pattern
-from spectral_diffusion.toybox.toy import PATTERNS, Toy
+from spectral_diffusion.toybox.toy import FACED_KINDS, PATTERNS, Toy
 
 
 class Sprites(NamedTuple):
@@ -87,7 +87,7 @@ def render_sprites(
                 numbers = forms(group, turns, [poses[i] for i in some], bodies.BODIES[kind].frames)
                 where = torch.tensor(some, device=device)
                 rgba[where] = _draw(group, numbers, sprite_px, torch.device(device))
-                keypoints[where] = _keypoints(numbers, turns).to(device)
+                keypoints[where] = _keypoints(numbers, turns, bodies.BODIES[kind].window).to(device)
     return Sprites(rgba, keypoints)
 
 
@@ -96,8 +96,9 @@ def _draw(toys: Sequence[Toy], numbers: Forms, sprite_px: int, device: torch.dev
     kind = toys[0].kind
     worn = frozenset(accessory.name for toy in toys for accessory in toy.accessories)
     build = partial(bodies.build, kind, worn=worn)
-    hits = march(build, numbers.values.to(device), sprite_px)
-    pixel_size = WINDOW / sprite_px
+    window = bodies.BODIES[kind].window
+    hits = march(build, numbers.values.to(device), sprite_px, window)
+    pixel_size = window / sprite_px
     toy_of_ray = hits.pixel // (sprite_px * sprite_px)
 
     body = Assembly(with_materials=True, seam=0.6 * pixel_size)
@@ -111,6 +112,8 @@ def _draw(toys: Sequence[Toy], numbers: Forms, sprite_px: int, device: torch.dev
         has = torch.tensor([toy.pattern == name for toy in toys], device=device)
         if bool(has.any()):
             share = pattern(name, kind, hits.points, normal, pixel_size)
+            if kind in FACED_KINDS:
+                share = share * (1 - face_plate(hits.points, hits.form))
             painter.over(share * weights[:, Material.MAIN] * has[toy_of_ray], second[toy_of_ray])
     paint_body_marks(painter, toys, toy_of_ray, weights, hits.points, hits.form)
     paint_faces(painter, toys, toy_of_ray, weights, hits.points, hits.form)
@@ -149,9 +152,9 @@ def _finish(colour: Tensor, alpha: Tensor, depth: Tensor) -> Tensor:
     return (torch.cat([filled, alpha], 1).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _keypoints(numbers: Forms, yaw: Tensor) -> Tensor:
+def _keypoints(numbers: Forms, yaw: Tensor, window: float) -> Tensor:
     if numbers.joints is None:
         return torch.zeros(len(yaw), len(KEYPOINTS), 3)
     points = keypoint_positions(numbers.joints, numbers.head_tilt, numbers.head_turn, numbers.head_radius)
-    flat = project(points, yaw)
+    flat = project(points, yaw, window)
     return torch.cat([flat, torch.ones_like(flat[..., :1])], -1)

@@ -41,7 +41,7 @@ def skin_of(toy: Toy) -> RGB:
 
 def _limb_of(toy: Toy, main: RGB) -> RGB:
     if toy.kind == "tortoise":
-        return mix(main, (0.80, 0.84, 0.50), 0.6)
+        return mix(main, (0.66, 0.76, 0.36), 0.8)
     if toy.kind in ("chair", "table"):
         return _WOOD if toy.shape[3] > 0.5 else mix(main, _DARK, 0.2)
     return {"mushroom": _CREAM, "robot": _STEEL, "doll": skin_of(toy)}.get(toy.kind, mix(main, _DARK, 0.06))
@@ -120,7 +120,7 @@ def pattern(name: str, kind: str, p: Vector, normal: Vector, pixel_size: float) 
         return softly((phase - 0.5).abs() - 0.25, period, pixel_size * 1.5)
     planes = []
     for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        share = normal[c].abs() ** 6
+        share = normal[c].abs() ** 16
         planes.append((share, _plane_pattern(name, p[a], p[b], pixel_size)))
     total = planes[0][0] + planes[1][0] + planes[2][0] + 1e-6
     return sum((share * value for share, value in planes), torch.zeros_like(total)) / total

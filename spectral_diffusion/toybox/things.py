@@ -14,6 +14,7 @@ from spectral_diffusion.toybox.primitives import (
     cylinder,
     ellipsoid,
     length,
+    minus,
     sphere,
     torus,
 )
@@ -66,7 +67,7 @@ def chair(body: Assembly, p: Vector, form: Form) -> None:
     wide, seat, deep = form.between(0, 0.4, 0.5), form.between(2, 0.5, 0.62), form.between(4, 0.36, 0.44)
     back, leg = form.between(1, 0.34, 0.46), form.between(3, 0.06, 0.085)
     body.add(box(p, (0, seat, 0), (wide, 0.075, deep), 0.05), Material.MAIN)
-    body.add(box(p, (0, seat + 0.15 + back, -deep + 0.06), (wide, back, 0.06), 0.05), Material.PART, 0.02)
+    body.add(box(p, (0, seat + 0.04 + back, -deep + 0.07), (wide, back, 0.07), 0.05), Material.PART, 0.02)
     for x in SIDES:
         for z in SIDES:
             foot = (x * (wide - 0.06), 0.05, z * (deep - 0.06))
@@ -96,12 +97,13 @@ def mushroom(body: Assembly, p: Vector, form: Form) -> None:
     dome = torch.maximum(ellipsoid(p, (0, under, 0), (wide, tall, wide)), under - 0.06 - p[1])
     body.add(dome, Material.MAIN, 0)
     foot = stem + form.between(4, 0.0, 0.1)
-    body.add(capsule(p, (0, 0.2, 0), (0, under, 0), foot, stem), Material.LIMB, 0.02)
+    body.add(capsule(p, (0, foot, 0), (0, under, 0), foot, stem), Material.LIMB, 0.02)
 
 
 def cup(body: Assembly, p: Vector, form: Form) -> None:
     """A mug with a handle. Shape: width, height, handle size, handle thickness, handle height."""
     wide, half = form.between(0, 0.42, 0.54), form.between(1, 0.4, 0.56)
+    p = minus(p, (-0.12, 0, 0))
     outer = cylinder(p, (0, half, 0), wide, half, 0.06)
     hollow = cylinder(p, (0, half + 0.25, 0), wide - 0.08, half, 0.03)
     body.add(torch.maximum(outer, -hollow), Material.MAIN, 0)
