@@ -13,7 +13,7 @@ _SOLID = 48
 _MARGIN = 0.02
 _TALLEST = (0.88, 0.80, 0.74)
 _LARGEST = (1.25, 0.98, 0.86)
-_OVERLAP = (0.0, 0.02, 0.06)
+_OVERLAP = (0.0, 0.03, 0.09)
 
 
 class Extent(NamedTuple):
@@ -93,6 +93,7 @@ def arrange(extent: Extent, shown: Tensor, aspect: float, generator: torch.Gener
     tall = by_count(_TALLEST) / (natural * reach * present).amax(1)
     largest = by_count(_LARGEST) / (natural * present).amax(1)
     shrink = torch.where(uniform(0, 1) < 0.7, uniform(0.92, 1.0), uniform(0.76, 0.95))
+    shrink = torch.where(count == 3, shrink.clamp(min=0.88), shrink)
     shrink = torch.where((count == 1) & (uniform(0, 1) < 0.3), uniform(0.48, 0.75), shrink)
     size = natural * (torch.minimum(torch.minimum(fill, tall), largest) * shrink)[:, None]
 

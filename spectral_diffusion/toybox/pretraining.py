@@ -137,6 +137,7 @@ def sample_plan(
     width_px: int,
     height_px: int,
     toys_per_scene: Sequence[float] = (0.4, 0.3, 0.3),
+    sprite: Tensor | None = None,
     generator: torch.Generator,
 ) -> ScenePlan:
     """Draw scenes without rendering them.
@@ -147,20 +148,24 @@ def sample_plan(
         count: B.
         width_px, height_px: The canvas.
         toys_per_scene: Weights of one, two and three toys.
+        sprite: long (B, 3), which sprites stand in each scene, instead of drawn ones; -1 after the last.
         generator: CPU generator, the only source of chance.
     """
-    number = 1 + torch.multinomial(torch.tensor(tuple(toys_per_scene)), count, replacement=True, generator=generator)
-    shown = torch.arange(PLACES) < number[:, None]
-    sprite = torch.randint(len(library.toys) * library.views, (count, PLACES), generator=generator)
-    extent = Extent(*(values[sprite] for values in library.extent))
+    if sprite is None:
+        number = 1 + torch.multinomial(torch.tensor(tuple(toys_per_scene)), count, True, generator=generator)
+        drawn = torch.randint(len(library.toys) * library.views, (count, PLACES), generator=generator)
+        sprite = drawn.masked_fill(torch.arange(PLACES) >= number[:, None], -1)
+    shown = sprite >= 0
+    row = sprite.clamp(min=0)
+    extent = Extent(*(values[row] for values in library.extent))
     places = arrange(extent, shown, width_px / height_px, generator)
     background = torch.randint(len(BACKGROUNDS), (count,), generator=generator)
     backdrop = torch.randint(backgrounds_per_kind, (count,), generator=generator)
     chance = torch.rand(count, 9, generator=generator)
     ambient = torch.tensor([ambient_light(name) for name in BACKGROUNDS])[background]
-    points = library.sprites.keypoints.cpu()[sprite] * shown[:, :, None, None]
+    points = library.sprites.keypoints.cpu()[row] * shown[:, :, None, None]
     return ScenePlan(
-        sprite=sprite.masked_fill(~shown, -1),
+        sprite=sprite,
         x=places.x,
         y=places.y,
         size=places.size,
@@ -197,7 +202,7 @@ def render_plan(
     sketches = torch.empty(count, 1, height_px, width_px, dtype=torch.uint8, device=device)
     for start in range(0, count, chunk):
         part = ScenePlan(*(value[start : start + chunk].to(device) for value in plan))
-        backdrop = _cut(backgrounds, part, width_px * SUPERSAMPLING, height_px * SUPERSAMPLING)
+        backdrop = cut_backdrops(backgrounds, part, width_px * SUPERSAMPLING, height_px * SUPERSAMPLING)
         rgba = library.sprites.rgba[part.sprite.clamp(min=0)]
         cast = Cast(rgba, part.sprite >= 0, part.x, part.y, part.size)
         light = Light(part.brightness, part.tint, part.lean, part.shadow)
@@ -239,7 +244,7 @@ def captions_of(library: ToyLibrary, plan: ScenePlan, rng: random.Random) -> lis
     return written
 
 
-def _cut(backgrounds: Tensor, plan: ScenePlan, width_px: int, height_px: int) -> Tensor:
+def cut_backdrops(backgrounds: Tensor, plan: ScenePlan, width_px: int, height_px: int) -> Tensor:
     """The backdrops of a plan, cut from the painted backgrounds at the canvas' aspect: float (B, 3, H, W) in [0, 1]."""
     painted = backgrounds[plan.background, plan.backdrop].float() / 255
     wide = painted.shape[3] / painted.shape[2]
