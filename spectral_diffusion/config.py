@@ -52,7 +52,7 @@ class TrainingConfig(_Frozen):
 
     method: Literal["spectral", "rotation"]
     rank: int = Field(ge=1, le=512)
-    targets: tuple[Literal["attention", "feed_forward", "convolution"], ...] = Field(min_length=1)
+    targets: tuple[Literal["attention", "feed_forward", "projection", "convolution"], ...] = Field(min_length=1)
     train_text_encoder: bool
     train_singular_values: bool
     vectors_per_token: int = Field(ge=1, le=32)
@@ -65,6 +65,7 @@ class TrainingConfig(_Frozen):
     masks: Literal["auto", "grabcut", "attention", "none"]
     mask_background_weight: float = Field(ge=0, le=1)
     cutmix_probability: float = Field(ge=0, le=1)
+    cutmix_background_weight: float = Field(ge=0, le=1)
     companions_count: int = Field(ge=1, le=10_000)
     prior_weight: float = Field(ge=0, le=100)
     prior_count: int = Field(ge=1, le=10_000)
