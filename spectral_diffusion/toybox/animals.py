@@ -52,7 +52,7 @@ def tortoise(body: Assembly, p: Vector, form: Form) -> None:
     body.add(sphere(head, (0, 0, 0), 1.0) * scale, Material.LIMB, 0.04)
     spread = form.between(3, 0.38, 0.48)
     for x in SIDES:
-        for z in (-0.55, 0.26):
+        for z in (-0.55, 0.2):
             body.add(capsule(p, (x * spread, 0.25, z), (x * (spread + 0.06), 0.15, z), 0.15), Material.LIMB, 0.03)
             body.add(ellipsoid(p, (x * (spread + 0.07), 0.07, z + 0.04), (0.16, 0.08, 0.18)), Material.TIP, 0.03)
     body.add(capsule(p, (0, 0.2, -0.75), (0, 0.14, -0.98), 0.08, 0.03), Material.LIMB, 0.03)
@@ -88,9 +88,9 @@ def cat(body: Assembly, p: Vector, form: Form) -> None:
     width = form.between(0, 0.3, 0.37)
     body.add(ellipsoid(p, (0, 0.36, -0.08), (width, 0.4, 0.34)), Material.MAIN)
     for x in SIDES:
-        body.add(capsule(p, (x * 0.15, 0.45, 0.18), (x * 0.16, 0.15, 0.28), 0.105), Material.LIMB, 0.04)
-        body.add(ellipsoid(p, (x * 0.16, 0.08, 0.33), (0.12, 0.09, 0.15)), Material.TIP, 0.03)
-        body.add(ellipsoid(p, (x * 0.3, 0.14, 0.02), (0.15, 0.15, 0.24)), Material.LIMB, 0.04)
+        body.add(capsule(p, (x * 0.25, 0.48, 0.1), (x * 0.25, 0.15, 0.24), 0.1), Material.LIMB, 0.04)
+        body.add(ellipsoid(p, (x * 0.25, 0.08, 0.3), (0.12, 0.09, 0.15)), Material.TIP, 0.03)
+        body.add(ellipsoid(p, (x * 0.34, 0.14, -0.02), (0.15, 0.15, 0.24)), Material.LIMB, 0.04)
     tail = form.between(2, 0.45, 0.75)
     body.add(capsule(p, (0.2, 0.1, -0.28), (0.58, 0.16, -0.24), 0.09), Material.LIMB, 0.04)
     body.add(capsule(p, (0.58, 0.16, -0.24), (0.72, tail, -0.2), 0.09, 0.08), Material.TIP, 0.06)
@@ -128,7 +128,7 @@ def rabbit(body: Assembly, p: Vector, form: Form) -> None:
         body.add(capsule(p, (x * 0.2, 0.48, 0.06), (x * arms, 0.34, 0.2), 0.1), Material.LIMB, 0.04)
     body.add(sphere(p, (0.1, 0.22, -0.34), 0.15), Material.PALE, 0.02)
     body.add(ellipsoid(head, (0, 0, 0), (1.05, 0.98, 0.96)) * scale, Material.MAIN, 0.04)
-    tall, spread = form.between(1, 1.75, 2.1), form.between(2, 0.45, 0.8)
+    tall, spread = form.between(1, 1.6, 1.85), form.between(2, 0.45, 0.8)
     for x in SIDES:
         body.add(
             capsule(head, (x * 0.42, 0.75, -0.1), (x * spread, tall, -0.15), 0.25, 0.2) * scale, Material.PART, 0.03

@@ -63,14 +63,14 @@ BODIES: Mapping[str, Body] = MappingProxyType(
     {
         "octopus": Body(
             animals.octopus,
-            {"head": Frame((0.0, 0.9, 0.0), 0.54), "mark": Frame((0.0, 0.9, 0.0), 0.5)},
+            {"head": Frame((0.0, 0.86, 0.0), 0.54), "mark": Frame((0.0, 0.9, 0.0), 0.5)},
             (0.0, 0.5),
             hat_height=0.82,
-            window=2.04,
+            window=2.06,
         ),
         "tortoise": Body(
             animals.tortoise,
-            {"head": Frame((0.0, 0.66, 0.66), 0.36), "mark": Frame((0.0, 0.5, -0.16), 0.62)},
+            {"head": Frame((0.0, 0.7, 0.62), 0.43), "mark": Frame((0.0, 0.5, -0.16), 0.62)},
             (0.75, 0.3),
             Neck((0.0, -0.85, -0.1), 0.5),
             both_sides=True,
@@ -78,40 +78,40 @@ BODIES: Mapping[str, Body] = MappingProxyType(
         ),
         "dog": Body(
             animals.dog,
-            {"head": Frame((0.0, 0.98, 0.28), 0.41), "mark": Frame((0.0, 0.47, -0.28), 0.42)},
+            {"head": Frame((0.0, 1.0, 0.26), 0.46), "mark": Frame((0.0, 0.47, -0.28), 0.42)},
             (0.65, 0.3),
             Neck((0.0, -0.92, -0.15), 0.52),
             both_sides=True,
-            window=1.85,
+            window=1.88,
         ),
         "cat": Body(
             animals.cat,
-            {"head": Frame((0.0, 0.97, 0.06), 0.42), "mark": Frame((0.0, 0.46, 0.0), 0.4)},
+            {"head": Frame((0.0, 0.96, 0.06), 0.45), "mark": Frame((0.0, 0.46, 0.0), 0.4)},
             (0.15, 0.35),
             Neck((0.0, -0.92, -0.05), 0.52),
             hat_height=0.74,
-            window=1.9,
+            window=1.92,
         ),
         "duck": Body(
             animals.duck,
-            {"head": Frame((0.0, 1.0, 0.2), 0.4), "mark": Frame((0.0, 0.42, 0.1), 0.42, follow=0.5)},
+            {"head": Frame((0.0, 1.0, 0.18), 0.45), "mark": Frame((0.0, 0.42, 0.1), 0.42, follow=0.5)},
             (0.6, 0.3),
             Neck((0.0, -0.92, 0.0), 0.58),
-            window=1.84,
+            window=1.88,
         ),
         "bear": Body(
             animals.bear,
-            {"head": Frame((0.0, 1.05, 0.02), 0.44), "mark": Frame((0.0, 0.44, 0.0), 0.46)},
+            {"head": Frame((0.0, 1.05, 0.02), 0.48), "mark": Frame((0.0, 0.44, 0.0), 0.46)},
             (0.0, 0.45),
             Neck((0.0, -0.88, -0.02), 0.55),
-            window=2.0,
+            window=2.02,
         ),
         "rabbit": Body(
             animals.rabbit,
-            {"head": Frame((0.0, 0.88, 0.04), 0.4), "mark": Frame((0.0, 0.36, 0.0), 0.4)},
+            {"head": Frame((0.0, 0.93, 0.04), 0.45), "mark": Frame((0.0, 0.34, 0.0), 0.38)},
             (0.1, 0.4),
             Neck((0.0, -0.9, -0.02), 0.5),
-            window=1.98,
+            window=2.06,
         ),
         "robot": Body(
             figures.robot,
@@ -119,7 +119,7 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             (0.0, 0.45),
             Neck((0.0, -0.98, 0.0), 0.45, 0.17),
             hat_height=0.82,
-            window=1.92,
+            window=1.98,
         ),
         "doll": Body(
             figures.doll,
@@ -127,12 +127,12 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             (0.0, 0.45),
             Neck((0.0, -0.98, 0.0), 0.42, 0.17),
             hat_height=0.78,
-            window=1.9,
+            window=1.95,
         ),
         "car": Body(things.car, {"mark": Frame((0.0, 0.38, 0.0), 0.34)}, (0.95, 0.35), both_sides=True, window=2.0),
         "vase": Body(things.vase, _front(0.5, 0.5), (0.0, 0.5), window=1.8),
         "chair": Body(things.chair, _front(0.6, 0.4), (0.45, 0.3), window=1.95),
-        "table": Body(things.table, _front(0.6, 0.4), (0.45, 0.4), window=2.1),
+        "table": Body(things.table, _front(0.6, 0.4), (0.45, 0.4), window=2.15),
         "mushroom": Body(things.mushroom, _front(0.84, 0.52), (0.0, 3.1), window=1.85),
         "cup": Body(things.cup, {"mark": Frame((-0.12, 0.48, 0.0), 0.52, follow=0.85)}, (0.0, 0.6), window=1.75),
         "ball": Body(things.ball, _front(0.58, 0.58), (0.0, 3.1), window=1.7),
@@ -163,9 +163,9 @@ def build(kind: str, body: Assembly, p: Vector, form: Form, worn: frozenset[str]
 
     if "hat" in worn:
         brim, deep = spec.hat_height, -0.1
-        hat = cylinder(head, (0, brim, deep), 0.86, 0.08, 0.06)
+        hat = cylinder(head, (0, brim, deep), 0.94, 0.09, 0.07)
         put(hat, "hat", Material.HAT)
-        put(capsule(head, (0, brim, deep), (0, brim + 0.46, deep), 0.56, 0.42), "hat", Material.HAT)
+        put(capsule(head, (0, brim, deep), (0, brim + 0.3, deep), 0.6, 0.46), "hat", Material.HAT)
     if "scarf" in worn and spec.neck is not None:
         x, y, z = spec.neck.centre
         radius, thick = spec.neck.radius, spec.neck.thickness

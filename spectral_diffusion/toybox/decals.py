@@ -22,6 +22,7 @@ _TEAR: RGB = (0.45, 0.78, 0.99)
 
 _MUZZLED = ("dog", "cat", "bear", "rabbit")
 _EYE_X, _EYE_Y = 0.4, 0.0
+_MOUTH_DEPTH = {**dict.fromkeys(_MUZZLED, 0.6), "octopus": 0.5, "robot": 0.47}
 _FACE_MATERIALS = (Material.MAIN, Material.LIMB, Material.SKIN, Material.PALE)
 
 
@@ -147,28 +148,30 @@ def paint_faces(
     brow_ink = torch.tensor([_ink_of(toy, False) for toy in toys], device=device)[toy_of_ray]
     side = x.abs()
     ink_shape = (((side - _EYE_X) / 0.86) ** 2 + (y - _EYE_Y) ** 2 + 1e-9).sqrt()
-    white = 0.29 + 0.06 * surprised
+    white = 0.32 + 0.06 * surprised
     painter.over(canvas * softly(ink_shape - white - 0.045, scale, px), _INK)
     painter.over(canvas * softly(ink_shape - white, scale, px), _WHITE)
     look = _EYE_Y - 0.02 - 0.07 * sad
     pupil = ((side - _EYE_X + 0.03) ** 2 + (y - look) ** 2 + 1e-9).sqrt()
-    painter.over(canvas * softly(pupil - 0.19 + 0.06 * surprised, scale, px), _INK)
+    painter.over(canvas * softly(pupil - 0.21 + 0.07 * surprised, scale, px), _INK)
     glint = ((x - _EYE_X * x.sign() + 0.06) ** 2 + (y - look - 0.08) ** 2 + 1e-9).sqrt()
-    painter.over(canvas * softly(glint - 0.065, scale, px), _WHITE)
+    painter.over(canvas * softly(glint - 0.07, scale, px), _WHITE)
 
     # Sad brows fall outwards; surprised ones are raised arcs.
     slope = 0.55
-    brow = torch.maximum((y - 0.47 + (side - 0.34) * slope).abs() - 0.075, (side - 0.38).abs() - 0.27)
+    brow = torch.maximum((y - 0.52 + (side - 0.34) * slope).abs() - 0.08, (side - 0.38).abs() - 0.27)
     painter.over(canvas * sad * softly(brow, scale, px), brow_ink)
-    raised = torch.maximum((((side - _EYE_X) ** 2 + (y - 0.12) ** 2).sqrt() - 0.43).abs() - 0.055, 0.42 - y)
+    raised = torch.maximum(
+        (((side - _EYE_X) ** 2 + y * y + 1e-9).sqrt() - 0.56).abs() - 0.06, (side - _EYE_X).abs() - 0.25
+    ).maximum(0.2 - y)
     painter.over(canvas * surprised * softly(raised, scale, px), brow_ink)
-    drop = ((side - 0.5) ** 2 + ((y + 0.46) * (0.75 + 0.6 * (y + 0.46).clamp(min=0))) ** 2 + 1e-9).sqrt() - 0.125
+    drop = ((side - 0.52) ** 2 + ((y + 0.5) * (0.75 + 0.6 * (y + 0.5).clamp(min=0))) ** 2 + 1e-9).sqrt() - 0.14
     painter.over(canvas * sad * softly(drop - 0.035, scale, px), _WHITE)
     painter.over(canvas * sad * softly(drop, scale, px), _TEAR)
     if kind == "duck":
         return
     ink = torch.tensor([_ink_of(toy, kind in _MUZZLED) for toy in toys], device=device)[toy_of_ray]
-    _paint_mouths(painter, canvas, (x, y + (0.56 if kind in _MUZZLED else 0.5)), flag, ink, scale)
+    _paint_mouths(painter, canvas, (x, y + _MOUTH_DEPTH.get(kind, 0.55)), flag, ink, scale)
 
 
 def _paint_mouths(
@@ -176,15 +179,15 @@ def _paint_mouths(
 ) -> None:
     x, y = place
     px = painter.pixel_size
-    smile = torch.maximum(_disc(x, (y - 0.13) * 0.9, 0.34), y - 0.13)
+    smile = torch.maximum(_disc(x, (y - 0.12) * 0.9, 0.39), y - 0.12)
     painter.over(canvas * flag["happy"] * softly(smile - 0.05, scale, px), ink)
     painter.over(canvas * flag["happy"] * softly(smile, scale, px), _THROAT)
-    tongue = torch.maximum(_disc(x, y + 0.2, 0.18), smile)
+    tongue = torch.maximum(_disc(x, y + 0.24, 0.21), smile)
     painter.over(canvas * flag["happy"] * softly(tongue, scale, px), _TONGUE)
     # A frown is the upper arc of a ring.
-    frown = torch.maximum(_disc(x, y + 0.24, 0.29).abs() - 0.065, -(y + 0.12))
+    frown = torch.maximum(_disc(x, y + 0.25, 0.32).abs() - 0.07, -(y + 0.13))
     painter.over(canvas * flag["sad"] * softly(frown, scale, px), ink)
-    gasp = _disc(x, y * 0.85, 0.19)
+    gasp = _disc(x, y * 0.85, 0.21)
     painter.over(canvas * flag["surprised"] * softly(gasp - 0.05, scale, px), ink)
     painter.over(canvas * flag["surprised"] * softly(gasp, scale, px), _THROAT)
 

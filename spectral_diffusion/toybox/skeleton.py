@@ -69,10 +69,10 @@ JOINTS = (
 """The joints of a figure; all but pelvis and head are keypoints too."""
 
 ANKLE_HEIGHT = 0.08
-HEAD_RADIUS = 0.37
+HEAD_RADIUS = 0.41
 _SHIN, _THIGH, _HIP_HALF_WIDTH = 0.15, 0.15, 0.12
-_TORSO, _SHOULDER_HALF_WIDTH, _UPPER_ARM, _FOREARM = 0.34, 0.19, 0.24, 0.22
-_NECK_TO_HEAD = 0.34
+_TORSO, _SHOULDER_HALF_WIDTH, _UPPER_ARM, _FOREARM = 0.34, 0.21, 0.25, 0.23
+_NECK_TO_HEAD = 0.37
 
 
 def sample_pose(generator: torch.Generator) -> Pose:
@@ -82,10 +82,10 @@ def sample_pose(generator: torch.Generator) -> Pose:
         generator: CPU generator.
     """
     low = torch.tensor([0.3, 0.3, -0.3, -0.3, 0.05, 0.05, 0.0, 0.0, -0.12, -0.18])
-    high = torch.tensor([2.5, 2.5, 1.3, 1.3, 0.6, 0.6, 0.4, 0.4, 0.12, 0.18])
+    high = torch.tensor([2.3, 2.3, 1.3, 1.3, 0.6, 0.6, 0.4, 0.4, 0.12, 0.18])
     angles = low + (high - low) * torch.rand(len(low), generator=generator)
     # A forearm that points further up would go into the head.
-    angles[2:4] = torch.minimum(angles[2:4], 2.55 - angles[:2])
+    angles[2:4] = torch.minimum(angles[2:4], 2.35 - angles[:2])
     return Pose(*(round(float(angle), 4) for angle in angles))
 
 

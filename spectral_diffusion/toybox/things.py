@@ -47,9 +47,9 @@ def vase(body: Assembly, p: Vector, form: Form) -> None:
     u = (y / tall).clamp(0, 1)
     peak = form.between(1, 0.3, 0.42)
     # A bell curve for the belly over the neck's width, and the lip flaring out above it.
-    profile = neck + (belly - neck) * torch.exp(-(((u - peak) / 0.27) ** 2)) + (lip - neck) * u**9
-    wall = torch.maximum((around - profile) * 0.62, (y - tall * 0.5).abs() - tall * 0.5)
-    hollow = torch.maximum((around - profile + 0.05) * 0.62, 0.8 * tall - y)
+    profile = neck + (belly - neck) * torch.exp(-(((u - peak) / 0.27) ** 2)) + (lip - neck) * u**6
+    wall = torch.maximum((around - profile) * 0.5, (y - tall * 0.5).abs() - tall * 0.5)
+    hollow = torch.maximum((around - profile + 0.05) * 0.5, 0.8 * tall - y)
     body.add(torch.maximum(wall, -hollow), Material.MAIN, 0)
     body.add(_inside(around, y, profile, tall), Material.INNER, 0)
     for x in SIDES:
@@ -59,7 +59,7 @@ def vase(body: Assembly, p: Vector, form: Form) -> None:
 
 def _inside(around: torch.Tensor, y: torch.Tensor, profile: torch.Tensor, tall: torch.Tensor) -> torch.Tensor:
     """The dark in a vase's mouth."""
-    return torch.maximum((around - profile + 0.04) * 0.62, (y - 0.88 * tall).abs() - 0.04)
+    return torch.maximum((around - profile + 0.04) * 0.5, (y - 0.88 * tall).abs() - 0.04)
 
 
 def chair(body: Assembly, p: Vector, form: Form) -> None:
@@ -70,7 +70,7 @@ def chair(body: Assembly, p: Vector, form: Form) -> None:
     body.add(box(p, (0, seat + 0.04 + back, -deep + 0.07), (wide, back, 0.07), 0.05), Material.PART, 0.02)
     for x in SIDES:
         for z in SIDES:
-            foot = (x * (wide - 0.06), 0.05, z * (deep - 0.06))
+            foot = (x * (wide - 0.06), leg, z * (deep - 0.06))
             body.add(capsule(p, foot, (foot[0], seat, foot[2]), leg), Material.LIMB, 0.02)
 
 
@@ -84,7 +84,9 @@ def table(body: Assembly, p: Vector, form: Form) -> None:
     for x in SIDES:
         for z in SIDES:
             body.add(
-                capsule(p, (x * wide * 0.72, 0.05, z * deep * 0.72), (x * wide * 0.6, tall, z * deep * 0.62), leg),
+                capsule(
+                    p, (x * wide * 0.72, leg, z * deep * 0.72), (x * wide * 0.6, tall - 0.07, z * deep * 0.62), leg
+                ),
                 Material.LIMB,
                 0.02,
             )

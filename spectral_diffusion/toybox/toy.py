@@ -75,10 +75,10 @@ def places_of(kind: str) -> tuple[str, ...]:
 
 
 def accessories_of(kind: str) -> tuple[str, ...]:
-    """What a toy of this kind can wear; things wear nothing, and an octopus has no neck for a scarf."""
+    """What a toy of this kind can wear; things wear nothing; octopus and tortoise have no neck for a scarf."""
     if kind in THINGS:
         return ()
-    return tuple(name for name in ACCESSORIES if not (kind == "octopus" and name == "scarf"))
+    return tuple(name for name in ACCESSORIES if not (name == "scarf" and kind in ("octopus", "tortoise")))
 
 
 def _require(value: str | None, allowed: Iterable[str], what: str) -> None:
