@@ -84,7 +84,7 @@ class AlignmentScore:
 def alignment(
     scorer: Scorer,
     images: Sequence[Image.Image],
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
     references: Sequence[Image.Image] = (),
     *,
     class_words: Mapping[str, str] | None = None,
@@ -96,7 +96,7 @@ def alignment(
     Args:
         scorer: The CLIP.
         images: At least one picture.
-        prompt: What was asked for; concept tokens are read as their class words.
+        prompt: What was asked for, of all pictures or of each; concept tokens are read as their class words.
         references: The concept's photographs; a picture's score is its mean cosine with all of them.
         class_words: Concept token to class word, `{"<octo>": "octopus"}`. A token without one is dropped.
         trials: For each picture the trial it belongs to; the score is then a mean over trials.
@@ -115,15 +115,14 @@ def alignment(
     if references:
         image_score = Estimate.of(grouped((vectors @ scorer.embed_images(references).T).mean(dim=1)), seed)
     if prompt is not None:
-        text = scorer.embed_texts([plain_prompt(prompt, class_words or {})])
-        text_score = Estimate.of(grouped((vectors @ text.T).squeeze(1)), seed)
+        text_score = Estimate.of(grouped(_text_cosines(scorer, vectors, prompt, class_words)), seed)
     return AlignmentScore(image_score, text_score)
 
 
 def alignment_of_parts(
     scorer: Scorer,
     images: Sequence[Image.Image],
-    prompt: str,
+    prompt: str | Sequence[str] | None,
     parts: Sequence[tuple[Box, Sequence[Image.Image]]],
     *,
     class_words: Mapping[str, str] | None = None,
@@ -135,7 +134,7 @@ def alignment_of_parts(
     Args:
         scorer: The CLIP.
         images: At least one picture, all with the objects in the same places.
-        prompt: What was asked for, compared with the whole picture.
+        prompt: What was asked for, of all or of each, compared with the whole picture; None skips that.
         parts: For every object where it stands and its reference photographs; the mean over objects is taken.
         class_words: Concept token to class word.
         trials: For each picture the trial it belongs to.
@@ -146,9 +145,10 @@ def alignment_of_parts(
     for box, references in parts:
         crops = scorer.embed_images([box.crop(image) for image in images])
         means += (crops @ scorer.embed_images(references).T).mean(dim=1) / len(parts)
-    text = scorer.embed_texts([plain_prompt(prompt, class_words or {})])
-    cosines = (scorer.embed_images(images) @ text.T).squeeze(1)
-    return AlignmentScore(Estimate.of(grouped(means), seed), Estimate.of(grouped(cosines), seed))
+    text_score = None
+    if prompt is not None:
+        text_score = Estimate.of(grouped(_text_cosines(scorer, scorer.embed_images(images), prompt, class_words)), seed)
+    return AlignmentScore(Estimate.of(grouped(means), seed), text_score)
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,15 @@ def plain_prompt(prompt: str, class_words: Mapping[str, str]) -> str:
     """A prompt in words a CLIP knows: every concept token replaced by its class word, or dropped when it has none."""
     words = re.sub(r"<[^<>\s]+>", lambda match: class_words.get(match.group(), ""), prompt)
     return " ".join(words.split())
+
+
+def _text_cosines(
+    scorer: Scorer, vectors: torch.Tensor, prompt: str | Sequence[str], class_words: Mapping[str, str] | None
+) -> torch.Tensor:
+    prompts = [prompt] * len(vectors) if isinstance(prompt, str) else list(prompt)
+    if len(prompts) != len(vectors):
+        raise InputError(f"{len(vectors)} pictures with {len(prompts)} prompts", "give one for all or one for each")
+    return (vectors * scorer.embed_texts([plain_prompt(text, class_words or {}) for text in prompts])).sum(dim=1)
 
 
 def _grouping(count: int, trials: Sequence[int] | None) -> Callable[[torch.Tensor], list[list[float]]]:

@@ -180,3 +180,13 @@ def test_what_cannot_be_compared_is_refused(scorer: Scorer) -> None:
         alignment(scorer, [_picture(0)], "a dog", trials=[0, 1])
     with pytest.raises(InputError, match="regions"):
         leak_matrix(scorer, [_picture(0)], columns(2), {"a": [_picture(1)]})
+
+
+def test_pictures_of_different_prompts_are_compared_each_with_its_own(scorer: Scorer) -> None:
+    pictures, prompts = [_picture(1), _picture(2)], ["a dog", "a red cat"]
+    both = alignment(scorer, pictures, prompts).text
+    each = [alignment(scorer, [picture], text).text for picture, text in zip(pictures, prompts, strict=True)]
+    assert both is not None and each[0] is not None and each[1] is not None
+    assert both.mean == pytest.approx((each[0].mean + each[1].mean) / 2, abs=1e-6)
+    with pytest.raises(InputError, match="prompts"):
+        alignment(scorer, pictures, ["a dog"])

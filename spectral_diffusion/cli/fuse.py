@@ -1,0 +1,109 @@
+"""`spectral-diffusion fuse`: several adapters as one file; and how other verbs read `FILE[:STRENGTH]`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from spectral_diffusion.cli import options
+from spectral_diffusion.cli.console import answer, answering, number_after_colon, table
+from spectral_diffusion.errors import InputError
+
+if TYPE_CHECKING:
+    from spectral_diffusion.fusion import FusedAdapter
+
+
+@click.command(name="fuse", short_help="several adapters as one")
+@click.argument("files", metavar="FILE[:STRENGTH]...", nargs=-1, required=True)
+@click.option("--out", "-o", type=options.PATH, required=True, help="File to write.")
+@click.option(
+    "--factor-scale",
+    type=click.FloatRange(-10, 10),
+    help="The paper's l: scales the factors instead of the change. Default: 1.",
+)
+@click.option(
+    "--on-overlap",
+    type=click.Choice(["refuse", "warn"]),
+    default="refuse",
+    show_default=True,
+    help="What to do about adapters that share columns.",
+)
+@options.adapter_rules
+@options.as_json
+@options.debug
+def command(
+    files: tuple[str, ...],
+    out: Path,
+    factor_scale: float | None,
+    on_overlap: Literal["refuse", "warn"],
+    allow_other_base: bool,
+    rename: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Fuse adapters by adding their changes, which is exact for disjoint slots.
+
+    STRENGTH scales a concept's change and is 1 when not given; fused files may be fused again.
+    """
+    with answering(as_json):
+        fused = read_fused(
+            files,
+            rename=options.renames(rename),
+            factor_scale=factor_scale,
+            on_overlap=on_overlap,
+            allow_other_base=allow_other_base,
+        )
+        fused.save(out)
+    rows = [
+        [part.adapter.name, ", ".join(part.adapter.tokens), str(part.adapter.slot), f"{part.strength:g}"]
+        for part in fused.parts
+    ]
+    value = {
+        "file": str(out),
+        "parts": [
+            {
+                "name": part.adapter.name,
+                "tokens": list(part.adapter.tokens),
+                "slot": {"start": part.adapter.slot.start, "width": part.adapter.slot.width},
+                "strength": part.strength,
+                "factor_scale": part.factor_scale,
+            }
+            for part in fused.parts
+        ],
+    }
+    answer(as_json, value, [*table(["concept", "token", "slot", "strength"], rows), f"wrote {out}"])
+
+
+def read_fused(
+    files: Sequence[str],
+    *,
+    rename: Mapping[str, str] | None = None,
+    factor_scale: float | None = None,
+    on_overlap: Literal["refuse", "warn"] = "refuse",
+    allow_other_base: bool = False,
+) -> "FusedAdapter":
+    """Read `FILE[:STRENGTH]` arguments, of single or fused adapters, and fuse them in memory.
+
+    Raises:
+        InputError: A file cannot be used, or they do not go together.
+    """
+    from spectral_diffusion.fusion import fuse, load_fused
+
+    parts = []
+    for text in files:
+        name, strength = (text, 1.0) if Path(text).is_file() else number_after_colon(text, "adapter")
+        parts += [(part, part.strength * strength) for part in load_fused(Path(name)).parts]
+    kept = {part.factor_scale for part, _ in parts}
+    if factor_scale is None and len(kept) > 1:
+        raise InputError(
+            f"these files were fused with the factor scales {', '.join(f'{scale:g}' for scale in sorted(kept))}",
+            "give one for all with --factor-scale",
+        )
+    return fuse(
+        [part.adapter for part, _ in parts],
+        strengths=[strength for _, strength in parts],
+        factor_scale=kept.pop() if factor_scale is None else factor_scale,
+        on_overlap=on_overlap,
+        rename=rename,
+        allow_other_base=allow_other_base,
+    )

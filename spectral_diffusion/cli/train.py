@@ -1,0 +1,182 @@
+"""`spectral-diffusion train`: photographs in, one adapter file a concept out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from spectral_diffusion.cli import options
+from spectral_diffusion.cli.console import INTERRUPTED, answer, answering, note, table
+from spectral_diffusion.cli.progress import TrainingBar
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.workspace import Workspace, sample_concepts
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from spectral_diffusion.adapters import Adapter
+    from spectral_diffusion.config import Config
+    from spectral_diffusion.diffusion.base import Base
+
+
+class _Slot(click.ParamType):
+    name = "auto|K"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        if value == "auto" or isinstance(value, int):
+            return value
+        if not value.isdecimal():
+            self.fail(f"'{value}' is neither auto nor a slot number from 0", param, ctx)
+        return int(value)
+
+
+@click.command(name="train", short_help="one adapter file a concept")
+@click.argument("folders", metavar="CONCEPT_DIR...", nargs=-1, required=True, type=options.PATH)
+@click.option(
+    "--out", "-o", type=options.PATH, help="Folder of the adapter files. Default: adapters/ of the workspace."
+)
+@click.option(
+    "--config", "config_path", metavar="TOML", type=options.PATH, help="Values to lay over the base's recipe."
+)
+@options.base
+@click.option("--rank", type=click.IntRange(1, 512), help="Columns of a slot.")
+@click.option(
+    "--slot", type=_Slot(), default="auto", show_default=True, help="Slot of the first concept; the next ones follow."
+)
+@click.option("--steps", type=click.IntRange(1), help="Training steps a concept.")
+@click.option("--method", type=click.Choice(["spectral", "rotation"]), help="How the slot's columns change.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
+@options.device
+@options.seed
+@options.workspace
+@options.as_json
+@options.debug
+def command(
+    folders: tuple[Path, ...],
+    out: Path | None,
+    config_path: Path | None,
+    base: str | None,
+    rank: int | None,
+    slot: int | Literal["auto"],
+    steps: int | None,
+    method: str | None,
+    resume: bool,
+    device: str,
+    seed: int | None,
+    workspace: Workspace,
+    as_json: bool,
+) -> None:
+    """Train concepts, each in a spectral slot of its own; one adapter file each.
+
+    CONCEPT_DIR is a folder of 1 to 50 photographs, or the name of a concept in the workspace or of a sample.
+    """
+    out = out or workspace.adapters
+    with answering(as_json):
+        from spectral_diffusion.config import load_config
+        from spectral_diffusion.diffusion.base import load_base
+        from spectral_diffusion.diffusion.dataset import load_concept
+        from spectral_diffusion.diffusion.trainer import train_concepts
+        from spectral_diffusion.ledger import Ledger
+
+        config = load_config(config_path, *([base] if base else [])).override(
+            {
+                "training.rank": rank,
+                "training.steps": steps,
+                "training.method": method,
+                "training.seed": seed,
+            }
+        )
+        found = [find_concept(folder, workspace) for folder in folders]
+        concepts = [load_concept(folder) for folder in found]
+        model = load_base(config.base, device=device)
+        if model.name == "toybox" and not all(map(_is_sample, found)):
+            note(
+                "note: toybox draws toys, so expect a toy in the likeness of your photographs; bases made for "
+                "photographs are Stable Diffusion 1.5 and 2.1 (--base FOLDER or hub id, with a recipe in --config)"
+            )
+        try:
+            with TrainingBar() as bar:
+                adapters = train_concepts(
+                    config,
+                    model,
+                    concepts,
+                    Ledger(workspace.ledger_path),
+                    bar.step,
+                    out=out,
+                    slot=slot,
+                    resume=resume,
+                    draw_samples=_sampler(config, model) if config.training.sample_every else None,
+                )
+        except KeyboardInterrupt:
+            _tell_checkpoints(out, [concept.name for concept in concepts])
+            raise click.exceptions.Exit(INTERRUPTED) from None
+    _tell(adapters, out, as_json)
+
+
+def find_concept(folder: Path, workspace: Workspace) -> Path:
+    """The folder itself, else the workspace's or the sample concept of that name."""
+    if not folder.exists() and len(folder.parts) == 1:
+        for collection in (workspace.concepts, sample_concepts()):
+            if (collection / folder).is_dir():
+                return collection / folder
+    return folder
+
+
+def _is_sample(folder: Path) -> bool:
+    try:
+        return folder.resolve().parent == sample_concepts().resolve()
+    except InputError:
+        return False
+
+
+def _sampler(config: "Config", base: "Base") -> Any:
+    from spectral_diffusion.diffusion.pipeline import generate
+    from spectral_diffusion.fusion import fuse
+
+    recipe = config.generation
+
+    def draw(adapter: "Adapter") -> "list[Image.Image]":
+        drawn = generate(
+            base,
+            fuse([adapter]),
+            f"a photo of {next(iter(adapter.tokens))}",
+            negative_prompt=recipe.negative_prompt,
+            seed=config.training.seed,
+            steps=recipe.steps,
+            guidance_scale=recipe.guidance_scale,
+            width_px=recipe.width_px,
+            height_px=recipe.height_px,
+        )
+        return [picture.image for picture in drawn]
+
+    return draw
+
+
+def _tell_checkpoints(out: Path, names: Sequence[str]) -> None:
+    kept = [path for name in names if (path := out / "checkpoints" / f"{name}.safetensors").exists()]
+    if kept:
+        note(f"interrupted; the checkpoint lies at {', '.join(map(str, kept))}: go on with --resume")
+    else:
+        note("interrupted before the first step; nothing was kept")
+
+
+def _tell(adapters: "Sequence[Adapter]", out: Path, as_json: bool) -> None:
+    rows = [
+        [adapter.name, ", ".join(adapter.tokens), str(adapter.slot), str(out / f"{adapter.name}.safetensors")]
+        for adapter in adapters
+    ]
+    value = {
+        "adapters": [
+            {
+                "name": adapter.name,
+                "tokens": list(adapter.tokens),
+                "method": adapter.method,
+                "slot": {"start": adapter.slot.start, "width": adapter.slot.width},
+                "base": adapter.base_name,
+                "file": str(out / f"{adapter.name}.safetensors"),
+            }
+            for adapter in adapters
+        ]
+    }
+    answer(as_json, value, table(["concept", "token", "slot", "file"], rows))
