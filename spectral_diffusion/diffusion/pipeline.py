@@ -1,0 +1,296 @@
+"""Drawing: a prompt, a base and any number of concepts become pictures that remember how they were made.
+
+The sampling itself is diffusers' `StableDiffusionPipeline` with its DPM-Solver++; this file puts the concepts in before
+and takes them out after.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import lcm
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from PIL import Image
+from torch import Tensor
+
+from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.diffusion.attach import attach, attach_layers, bake
+from spectral_diffusion.diffusion.base import Base
+from spectral_diffusion.diffusion.prompts import encode_prompts, join_layers
+from spectral_diffusion.diffusion.settings import AdapterRecord, GenerationSettings, hash_adapter, library_versions
+from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
+from spectral_diffusion.fusion import FusedAdapter, FusedPart, load_fused
+from spectral_diffusion.images import read_png_text, save_png, to_image
+
+# diffusers' pipeline takes only such sizes, whatever the VAE.
+SIZE_STEP_PX = 8
+# Far from the size a base was trained on it draws nothing sensible, and attention costs the square of the area.
+SIZE_FACTOR = 4
+
+
+class RepeatWarning(UserWarning):
+    """A picture is repeated on other versions or another device than it was drawn on."""
+
+
+@dataclass(frozen=True)
+class GeneratedImage:
+    """A picture and everything it was drawn from."""
+
+    image: Image.Image
+    settings: GenerationSettings
+
+
+def generate(
+    base: Base,
+    fused: FusedAdapter | None,
+    prompt: str,
+    *,
+    seed: int,
+    steps: int,
+    guidance_scale: float,
+    width_px: int,
+    height_px: int,
+    negative_prompt: str = "",
+    count: int = 1,
+    allow_other_base: bool = False,
+    on_step: Callable[[int, int], None] | None = None,
+    on_image: Callable[[GeneratedImage], None] | None = None,
+) -> list[GeneratedImage]:
+    """Draw a prompt.
+
+    Pictures are drawn one by one from the seeds `seed`, `seed + 1`, ..., each from noise of its own: the picture of a
+    seed does not depend on how many are drawn with it.
+
+    Args:
+        base: The model. It is adapted while drawing and afterwards as it was, bit for bit.
+        fused: The concepts with their strengths; None draws with the plain base.
+        prompt: What to draw; concepts by their tokens, such as `<octo>`.
+        seed: Of the first picture.
+        steps: Denoising steps.
+        guidance_scale: Weight of classifier-free guidance; 1 is none.
+        width_px, height_px: Size: multiples of 8, within a quarter and four times the base's native side.
+        negative_prompt: What to keep away from.
+        count: How many pictures.
+        allow_other_base: Accept adapters of a fine-tuned sibling of the base.
+        on_step: Told (steps done, steps in all) over all pictures.
+        on_image: Given each picture as soon as it is drawn.
+
+    Returns:
+        The pictures in order of seed.
+
+    Raises:
+        InputError: A value out of bounds, a token that no adapter provides, or a picture that is not finite.
+        BaseMismatchError: An adapter was trained on another base.
+    """
+    if not 1 <= count <= 10_000:
+        raise InputError(f"{count} pictures were asked for", "ask for 1 to 10000")
+    _check_size(base, width_px, height_px)
+    facts: dict[str, Any] = {
+        "prompt": prompt,
+        "negative_prompt": negative_prompt,
+        "steps": steps,
+        "guidance_scale": guidance_scale,
+        "sampler": "dpm-solver++",
+        "width_px": width_px,
+        "height_px": height_px,
+        "base": base.name,
+        "fingerprints": dict(base.fingerprints),
+        "adapters": tuple(AdapterRecord.of(part) for part in fused.parts) if fused is not None else (),
+        "device": base.device.type,
+        "dtype": str(base.dtype).removeprefix("torch."),
+        "versions": library_versions(),
+    }
+    plans = [GenerationSettings.checked(seed=seed + index, **facts) for index in range(count)]
+    if fused is not None:
+        fused.check_base(base.name, base.fingerprints, allow_other_base)
+    drawn: list[GeneratedImage] = []
+    with base.lock, torch.no_grad(), _adapted(base, fused), ExitStack() as stack:
+        embeds = _embed(base, fused, plans[0], stack)
+        for plan in plans:
+            before = len(drawn) * steps
+            pixels = _draw(
+                base, plan, embeds, lambda done, before=before: on_step and on_step(before + done, steps * count)
+            )
+            drawn.append(GeneratedImage(to_image(pixels * 2 - 1), plan))
+            if on_image is not None:
+                on_image(drawn[-1])
+    return drawn
+
+
+def repeat(settings: GenerationSettings, base: Base, places: Sequence[Path]) -> GeneratedImage:
+    """Draw a picture again from its settings, equal to the last bit on the machine and versions that drew it.
+
+    Args:
+        settings: As `read_settings` finds them in the picture.
+        base: The model that drew it.
+        places: Adapter files, or folders of such, to look for its concepts in.
+
+    Raises:
+        BaseMismatchError: Another base.
+        InputError: A concept is not there, or its file has changed since.
+
+    Warns:
+        RepeatWarning: Other versions, device or number type, which round differently.
+    """
+    if dict(base.fingerprints) != settings.fingerprints:
+        raise BaseMismatchError(
+            f"the picture was drawn with base {settings.base}, and {base.name} is another",
+            f"use --base {settings.base}",
+        )
+    here = {"device": base.device.type, "dtype": str(base.dtype).removeprefix("torch."), **library_versions()}
+    then = {"device": settings.device, "dtype": settings.dtype, **settings.versions}
+    differing = [f"{key} {then.get(key)} then, {value} now" for key, value in here.items() if then.get(key) != value]
+    if differing:
+        warnings.warn(RepeatWarning(f"the picture may differ in places: {'; '.join(differing)}"), stacklevel=2)
+    return generate(
+        base,
+        find_adapters(settings.adapters, places),
+        settings.prompt,
+        seed=settings.seed,
+        steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        width_px=settings.width_px,
+        height_px=settings.height_px,
+        negative_prompt=settings.negative_prompt,
+        allow_other_base=True,  # the base is the one that drew it, as was just checked
+    )[0]
+
+
+def find_adapters(records: Sequence[AdapterRecord], places: Sequence[Path]) -> FusedAdapter | None:
+    """The concepts that a picture was drawn with, found again by their content.
+
+    Args:
+        records: As the picture's settings list them.
+        places: Adapter files (single or fused), or folders of such.
+
+    Raises:
+        InputError: One is not there, or only a changed one of its name.
+        AdapterFileError: A file that was named is not an adapter.
+    """
+    if not records:
+        return None
+    by_hash: dict[str, Adapter] = {}
+    namesakes: dict[str, Path] = {}
+    for path in _adapter_files(places):
+        try:
+            found = load_fused(path)
+        except AdapterFileError:
+            if path in places:
+                raise
+            continue
+        for part in found.parts:
+            by_hash.setdefault(hash_adapter(part.adapter), part.adapter)
+            namesakes.setdefault(part.adapter.name, path)
+    parts: list[FusedPart] = []
+    for record in records:
+        adapter = by_hash.get(record.sha256)
+        if adapter is None:
+            looked = ", ".join(str(place) for place in places) or "no place"
+            raise InputError(
+                f"the concept {record.name} in {namesakes[record.name]} has changed since the picture was drawn"
+                if record.name in namesakes
+                else f"the concept {record.name}, which the picture was drawn with, is not in {looked}",
+                f"give its file, sha256 of tensors {record.sha256[:12]}..., with --adapter",
+            )
+        for old, new in zip(tuple(adapter.tokens), record.tokens, strict=True):
+            if old != new:
+                adapter = adapter.rename_token(old, new)
+        parts.append(FusedPart(adapter=adapter, strength=record.strength, factor_scale=record.factor_scale))
+    return FusedAdapter(parts=tuple(parts))
+
+
+def save_generated(picture: GeneratedImage, path: Path) -> None:
+    """Write a picture as PNG, its settings in the text, whole or not at all.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    save_png(picture.image, path, picture.settings.to_png_text())
+
+
+def read_settings(path: Path) -> GenerationSettings:
+    """The settings of a saved picture.
+
+    Raises:
+        InputError: Not a PNG, or one without (readable) settings.
+    """
+    return GenerationSettings.from_png_text(read_png_text(path))
+
+
+@contextmanager
+def _adapted(base: Base, fused: FusedAdapter | None) -> Iterator[None]:
+    if fused is None:
+        yield
+        return
+    changes = {module: fused.low_rank(module) for module in fused.modules}
+    # Baked weights cost nothing per step, but rounding them to half precision would lose most of a small change.
+    put_in = bake if base.dtype == torch.float32 else attach
+    with put_in(base.components, changes):
+        yield
+
+
+def _embed(
+    base: Base, fused: FusedAdapter | None, plan: GenerationSettings, stack: ExitStack
+) -> tuple[Tensor, Tensor | None]:
+    """Embeddings of the prompt and, under guidance, of the negative prompt, (1, positions, dim) each."""
+    guided = plan.guidance_scale > 1
+    prompts = [plan.prompt, plan.negative_prompt] if guided else [plan.prompt]
+    embeds = encode_prompts(base, prompts, fused.token_vectors if fused is not None else {})
+    if embeds.ndim == 4:
+        embeds = join_layers(embeds)
+        stack.enter_context(attach_layers(base.unet))
+    return embeds[:1], embeds[1:] if guided else None
+
+
+def _draw(
+    base: Base, plan: GenerationSettings, embeds: tuple[Tensor, Tensor | None], on_step: Callable[[int], object]
+) -> Tensor:
+    """One picture, (3, H, W) in [0, 1]."""
+    shape = (1, base.unet.config.in_channels, plan.height_px // base.latent_scale, plan.width_px // base.latent_scale)
+    # Noise from the CPU: a seed means the same on every device.
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed))
+
+    def tell(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        on_step(step + 1)
+        return tensors
+
+    sampler = DPMSolverMultistepScheduler.from_config(base.scheduler.config, algorithm_type="dpmsolver++")
+    output: Any = base.pipeline(sampler)(
+        prompt_embeds=embeds[0],
+        negative_prompt_embeds=embeds[1],
+        latents=noise.to(base.device, base.dtype),
+        height=plan.height_px,
+        width=plan.width_px,
+        num_inference_steps=plan.steps,
+        guidance_scale=plan.guidance_scale,
+        output_type="pt",
+        callback_on_step_end=tell,
+    )
+    pixels: Tensor = output.images[0].float()
+    if not bool(torch.isfinite(pixels).all()):
+        raise InputError(
+            f"the picture of seed {plan.seed} came out with values that are not finite",
+            "lower the strength of the adapters, or draw in float32",
+        )
+    return pixels
+
+
+def _check_size(base: Base, width_px: int, height_px: int) -> None:
+    step = lcm(SIZE_STEP_PX, base.latent_scale)
+    low, high = base.native_size // SIZE_FACTOR, base.native_size * SIZE_FACTOR
+    if any(side % step or not low <= side <= high for side in (width_px, height_px)):
+        raise InputError(
+            f"{base.name} cannot draw {width_px} x {height_px} pixels",
+            f"use sides from {low} to {high} that are multiples of {step}; it was trained at {base.native_size}",
+        )
+
+
+def _adapter_files(places: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for place in places:
+        files.extend(sorted(place.glob("*.safetensors")) if place.is_dir() else [place])
+    return list(dict.fromkeys(files))
