@@ -1,7 +1,7 @@
 """The bodies of the animals: big heads, short limbs, each known by its outline.
 
-A head is built in its own frame, where it is a ball of radius 1 that looks along +z; everything else stands in the toy's
-frame with the floor at y = 0. Lengths are in units of which a sprite's window is 2 wide.
+A head is built in its own frame, where it is a ball of radius 1 that looks along +z; everything else stands in the
+toy's frame with the floor at y = 0. A toy is about 1.5 high.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def dog(body: Assembly, p: Vector, form: Form) -> None:
 
 
 def cat(body: Assembly, p: Vector, form: Form) -> None:
-    """Sitting, with pointed ears and a tail curled upwards. Shape: body width, ear height, tail, ear spread, head size."""
+    """Sitting, with pointed ears and a tail curled upwards. Shape: width, ear height, tail, ear spread, head size."""
     head, scale = form.local(p, "head"), form["head_radius"]
     width = form.between(0, 0.3, 0.37)
     body.add(ellipsoid(p, (0, 0.36, -0.08), (width, 0.4, 0.34)), Material.MAIN)

@@ -174,10 +174,10 @@ def build(kind: str, body: Assembly, p: Vector, form: Form, worn: frozenset[str]
         put(capsule(head, (x + 0.3, y, z + radius * 0.8), end, 0.17, 0.2), "scarf", Material.SCARF)
     if "glasses" in worn:
         for side in (-1, 1):
-            rim = torus(head, (side * 0.4, 0.0, 1.0), 0.33, 0.075, axis=2)
+            rim = torus(head, (side * 0.42, 0.0, 1.0), 0.37, 0.07, axis=2)
             put(rim, "glasses", Material.GLASSES)
-            put(capsule(head, (side * 0.73, 0.03, 1.0), (side * 1.02, 0.06, 0.1), 0.06), "glasses", Material.GLASSES)
-        put(capsule(head, (-0.1, 0.04, 1.03), (0.1, 0.04, 1.03), 0.06), "glasses", Material.GLASSES)
+            put(capsule(head, (side * 0.78, 0.03, 1.0), (side * 1.02, 0.06, 0.1), 0.06), "glasses", Material.GLASSES)
+        put(capsule(head, (-0.06, 0.04, 1.03), (0.06, 0.04, 1.03), 0.06), "glasses", Material.GLASSES)
     if "bow" in worn:
         x, y, z = 0.5, 0.9, 0.3
         for side in (-1, 1):

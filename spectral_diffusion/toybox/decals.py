@@ -96,7 +96,7 @@ class Painter:
 
 
 def face_plate(p: Vector, form: Form) -> Tensor:
-    """How much a point belongs to the middle of a face, (R,) in [0, 1]; no pattern goes there, so that faces stay clear.
+    """How much a point belongs to the middle of a face, (R,) in [0, 1]; no pattern goes there, and faces stay clear.
 
     Args:
         p: Points in the toys' frames.
@@ -137,14 +137,14 @@ def paint_faces(
     scale, px = form["head_radius"], painter.pixel_size
     near = (x * x + y * y + z * z < 1.55**2) & (z > 0.15)
     canvas = weights[:, list(_FACE_MATERIALS)].sum(1) * near
-    _paint_marks(painter, toys, toy_of_ray, ("forehead", "cheeks", "left eye", "right eye"), canvas, (x, y, z), scale)
+    _paint_marks(painter, toys, toy_of_ray, ("cheeks", "left eye", "right eye"), canvas, (x, y, z), scale)
 
     device = x.device
     flag = {
         name: torch.tensor([float(toy.face == name) for toy in toys], device=device)[toy_of_ray]
         for name in ("happy", "sad", "surprised")
     }
-    happy, sad, surprised = flag["happy"], flag["sad"], flag["surprised"]
+    sad, surprised = flag["sad"], flag["surprised"]
     brow_ink = torch.tensor([_ink_of(toy, False) for toy in toys], device=device)[toy_of_ray]
     side = x.abs()
     ink_shape = (((side - _EYE_X) / 0.86) ** 2 + (y - _EYE_Y) ** 2 + 1e-9).sqrt()
@@ -165,6 +165,8 @@ def paint_faces(
         (((side - _EYE_X) ** 2 + y * y + 1e-9).sqrt() - 0.56).abs() - 0.06, (side - _EYE_X).abs() - 0.25
     ).maximum(0.2 - y)
     painter.over(canvas * surprised * softly(raised, scale, px), brow_ink)
+    # A forehead mark lies over the brows: it is what a caption may name.
+    _paint_marks(painter, toys, toy_of_ray, ("forehead",), canvas, (x, y, z), scale)
     drop = ((side - 0.52) ** 2 + ((y + 0.5) * (0.75 + 0.6 * (y + 0.5).clamp(min=0))) ** 2 + 1e-9).sqrt() - 0.14
     painter.over(canvas * sad * softly(drop - 0.035, scale, px), _WHITE)
     painter.over(canvas * sad * softly(drop, scale, px), _TEAR)
@@ -238,7 +240,7 @@ def _paint_marks(
             distance = torch.maximum((y - x * 0.85).abs() * 0.76 - 0.24, y - 1.05)
             unit, facing = 1.0, True
         elif name == "cheeks":
-            distance, unit, facing = _disc(x.abs() - 0.68, y + 0.38, 0.2), 1.0, z > 0.15
+            distance, unit, facing = _disc(x.abs() - 0.72, y + 0.38, 0.23), 1.0, z > 0.15
         else:
             middle_x, middle_y, unit = _MIDDLE_AND_RADIUS[place]
             distance, facing = mark_distance(name, (x - middle_x) / unit, (y - middle_y) / unit), z > 0.1

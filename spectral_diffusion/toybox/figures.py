@@ -21,7 +21,7 @@ SIDES = ("right", "left")
 
 
 def doll(body: Assembly, p: Vector, form: Form) -> None:
-    """A rag doll in a dress, with hair. Shape: dress width, hair length, sleeve width, skin and hair tones, head size."""
+    """A rag doll in a dress, with hair. Shape: dress width, hair length, sleeves, skin and hair tones, head size."""
     neck, pelvis = form.joint("neck"), form.joint("pelvis")
     body.add(
         capsule(p, (pelvis[0], pelvis[1] + 0.02, pelvis[2]), neck, form.between(0, 0.23, 0.3), 0.13), Material.MAIN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -137,8 +136,3 @@ def forms(toys: Sequence[Toy], yaw_radians: Tensor, poses: Sequence[Pose | None]
 def pattern_axis(kind: str) -> int:
     """Along which axis stripes follow each other: from head to tail on four legs, else upwards."""
     return 2 if kind in ("dog", "tortoise", "duck", "car") else 1
-
-
-def turn_of(radians: float) -> tuple[float, float]:
-    """Cosine and sine."""
-    return math.cos(radians), math.sin(radians)

@@ -1,8 +1,9 @@
 """The camera, and the march of its rays onto bodies.
 
-The camera is orthographic and looks down by `PITCH`. Its window is square, for each kind as large as its toys need; the
-floor under a toy's middle lies at `FLOOR_FRACTION` of its height. Rays start from a coarse march: one ray stands for a block of pixels and stops as soon as the
-block's cylinder might touch the body, so that most pixels need few steps or none.
+The camera is orthographic and looks down by `PITCH`. Its window is square, for each kind as large as its toys need;
+the floor under a toy's middle lies at `FLOOR_FRACTION` of its height. Rays start from a coarse march: one ray stands
+for a block of pixels and stops as soon as the block's cylinder might touch the body, so that most pixels need few steps
+or none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Signed distances of the shapes toys are made of, and their union.
 
-A point set is three tensors (x, y, z) of one shape, here (R,) with one entry per ray; x is to the viewer's right, y up, z
-towards the viewer. Distances are in the same unit (a toy is about 1.5 high), negative inside. Parameters are numbers or
-tensors of the points' shape, so that one call serves many toys of different proportions.
+A point set is three tensors (x, y, z) of one shape, here (R,) with one entry per ray; x is to the viewer's right, y up,
+z towards the viewer. Distances are in the same unit (a toy is about 1.5 high), negative inside. Parameters are numbers
+or tensors of the points' shape, so that one call serves many toys of different proportions.
 
 The formulas are the usual closed forms: exact for sphere, capsule, box, cylinder and torus; the ellipsoid's is the
 first-order bound k0 (k0 - 1) / k1.
@@ -116,8 +116,8 @@ class Assembly:
     """The union of a body's parts, with softly blended joints.
 
     Args:
-        with_materials: Also keep each point's material weights, (R, materials), each row adding up to 1. They blend over
-            `seam`, so that the border between two colours has no jaggies.
+        with_materials: Also keep each point's material weights, (R, materials), each row adding up to 1. They blend
+            over `seam`, so that the border between two colours has no jaggies.
         seam: Half width of that blend.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,10 @@ _KEY = (-0.42, 0.72, 0.55)
 _NORMAL_STEP = 0.005
 _CORNERS = ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1))
 _OCCLUSION_REACH = (0.07, 0.18)
+
+
+def _dot(a: Vector, b: Vector) -> Tensor:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def _offset(p: Vector, direction: Vector | tuple[int, int, int], size: float) -> Vector:
@@ -47,14 +53,12 @@ def shade(build: BuildBody, hits: Hits, normal: Vector, albedo: Tensor) -> Tenso
         albedo: (R, 3).
     """
     form = hits.form
-    key = turned(tuple(albedo.new_tensor(value) for value in _KEY), form["yaw_cos"], form["yaw_sin"])  # type: ignore[arg-type]
-    size = sum(value * value for value in _KEY) ** 0.5
-    key = tuple(value / size for value in key)
-    facing = sum((n * k for n, k in zip(normal, key, strict=True)), torch.zeros_like(normal[0]))
-    half = tuple(k + v for k, v in zip(key, hits.view, strict=True))
-    gloss = sum((n * h for n, h in zip(normal, half, strict=True)), torch.zeros_like(facing)) / length(*half)
-    gloss = gloss.clamp(0, 1) ** 36
-    edge = 1 - sum((n * v for n, v in zip(normal, hits.view, strict=True)), torch.zeros_like(facing)).clamp(0, 1)
+    x, y, z = (torch.full_like(normal[0], value / math.hypot(*_KEY)) for value in _KEY)
+    key = turned((x, y, z), form["yaw_cos"], form["yaw_sin"])
+    facing = _dot(normal, key)
+    half = _offset(key, hits.view, 1.0)
+    gloss = (_dot(normal, half) / length(*half)).clamp(0, 1) ** 36
+    edge = 1 - _dot(normal, hits.view).clamp(0, 1)
 
     occlusion = torch.ones_like(facing)
     for reach in _OCCLUSION_REACH:

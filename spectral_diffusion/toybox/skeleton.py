@@ -90,7 +90,7 @@ def sample_pose(generator: torch.Generator) -> Pose:
 
 
 def joint_positions(poses: Sequence[Pose]) -> Tensor:
-    """Where the joints are: float32 (n, len(JOINTS), 3), in the toy's own frame, the lower foot on the floor (y = 0)."""
+    """Where the joints are: float32 (n, len(JOINTS), 3), in the toy's frame, the lower foot on the floor (y = 0)."""
     angle = {
         field.name: torch.tensor([getattr(pose, field.name) for pose in poses], dtype=torch.float32)
         for field in fields(Pose)

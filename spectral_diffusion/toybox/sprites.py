@@ -50,17 +50,18 @@ def render_sprites(
     *,
     sprite_px: int = 160,
     device: torch.device | str = "cpu",
-    chunk: int = 64,
+    chunk: int | None = None,
 ) -> Sprites:
     """Draws toys, each in a window of its own; the chunks of a kind share their work.
 
     Args:
         toys: What to draw.
-        yaw_radians: (n,) turns about the upright axis; positive turns the face to the viewer's left.
+        yaw_radians: (n,) turns about the upright axis; positive turns the face to the viewer's right.
         poses: Per toy; None stands still. Only figures have a pose.
         sprite_px: Side of a sprite in pixels, a multiple of 4.
         device: Where to work and where the result lies.
-        chunk: Toys drawn at once; bounds the memory and changes nothing else.
+        chunk: Toys of a kind drawn at once; bounds the memory and changes nothing else. By default 384 on a GPU (about
+            6 GB at 160 px), where few large kernels are fastest, and 8 elsewhere, where caches are small.
 
     Raises:
         InputError: Lengths differ, or a size is impossible.
@@ -69,6 +70,8 @@ def render_sprites(
         raise InputError(
             f"{len(toys)} toys came with {len(yaw_radians)} turns and {len(poses)} poses", "give one of each per toy"
         )
+    if chunk is None:
+        chunk = 384 if torch.device(device).type == "cuda" else 8
     if sprite_px < 16 or sprite_px % 4 or chunk < 1:
         raise InputError(
             f"sprite_px is {sprite_px} and chunk {chunk}", "give a multiple of 4 from 16 on, and a chunk of at least 1"
@@ -106,7 +109,9 @@ def _draw(toys: Sequence[Toy], numbers: Forms, sprite_px: int, device: torch.dev
     weights = body.weights
     normal = normals(build, hits.points, hits.form)
     colours, second = (table.to(device) for table in palettes(toys))
-    albedo = torch.einsum("rm,rmc->rc", weights, colours[toy_of_ray])
+    albedo = torch.zeros(len(toy_of_ray), 3, device=device)
+    for material in Material:
+        albedo += weights[:, material, None] * colours[:, material][toy_of_ray]
     painter = Painter(albedo, pixel_size)
     for name in PATTERNS[1:]:
         has = torch.tensor([toy.pattern == name for toy in toys], device=device)
@@ -128,12 +133,12 @@ def _draw(toys: Sequence[Toy], numbers: Forms, sprite_px: int, device: torch.dev
 def _finish(colour: Tensor, alpha: Tensor, depth: Tensor) -> Tensor:
     """Softens steps inside the outline, bleeds colours outwards and rounds to bytes."""
     inside = (alpha > 0).to(colour.dtype)
-    kernel = colour.new_tensor([0.25, 0.5, 0.25])
-    blur = (kernel[:, None] * kernel)[None, None]
 
     def smooth(values: Tensor) -> Tensor:
-        count = values.shape[1]
-        return functional.conv2d(values, blur.expand(count, 1, 3, 3), padding=1, groups=count)
+        # By slices: a convolution may round to TF32 on a GPU.
+        values = functional.pad(values, (1, 1, 1, 1))
+        values = 0.25 * values[..., :-2] + 0.5 * values[..., 1:-1] + 0.25 * values[..., 2:]
+        return 0.25 * values[..., :-2, :] + 0.5 * values[..., 1:-1, :] + 0.25 * values[..., 2:, :]
 
     # Where one part hangs before another the march gives hard steps: blend the neighbours there.
     shallow = functional.max_pool2d(-depth + (1 - inside) * -9.0, 3, 1, 1)

@@ -118,12 +118,12 @@ def pattern(name: str, kind: str, p: Vector, normal: Vector, pixel_size: float) 
             along, period = along + 0.055 * torch.sin(across * 15.0), _WAVE_PERIOD
         phase = torch.remainder(along / period, 1.0)
         return softly((phase - 0.5).abs() - 0.25, period, pixel_size * 1.5)
-    planes = []
+    painted, total = torch.zeros_like(p[0]), torch.full_like(p[0], 1e-6)
     for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         share = normal[c].abs() ** 16
-        planes.append((share, _plane_pattern(name, p[a], p[b], pixel_size)))
-    total = planes[0][0] + planes[1][0] + planes[2][0] + 1e-6
-    return sum((share * value for share, value in planes), torch.zeros_like(total)) / total
+        painted = painted + share * _plane_pattern(name, p[a], p[b], pixel_size)
+        total = total + share
+    return painted / total
 
 
 def _plane_pattern(name: str, u: Tensor, v: Tensor, pixel_size: float) -> Tensor:

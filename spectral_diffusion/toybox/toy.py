@@ -1,8 +1,8 @@
 """What a toy is: the public, typed description from which the toy world draws.
 
-`Toy` can say everything the renderer can draw, and anybody may describe a new one. `PretrainingToy` is what the base is
-trained on: its fields have types of their own that cannot name the held-out things (a star on the forehead, a patch over
-one eye, limbs or tips in a second colour, a hat on a tortoise), so no sampler can leak them into pretraining by mistake.
+`Toy` can say everything the renderer can draw, and anybody may describe a new one. `PretrainingToy` is what the base
+is trained on: its fields have types of their own that cannot name the held-out things (a star on the forehead, a patch
+over one eye, limbs or tips in a second colour, a hat on a tortoise), so no sampler can leak them into pretraining.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _Choice = TypeVar("_Choice")
 
 _DECALS = ("heart", "spot", "diamond", "dots", "star", "moon")
 _PLACES_OF_MARK: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {**{name: ("forehead", "belly", "side", "front") for name in _DECALS}}
+    dict.fromkeys(_DECALS, ("forehead", "belly", "side", "front"))
     | {"sash": ("belly",), "cheeks": ("cheeks",), "eye_patch": ("left eye", "right eye")}
 )
 PLACES = ("forehead", "belly", "side", "front", "cheeks", "left eye", "right eye")
