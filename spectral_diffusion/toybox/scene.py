@@ -181,6 +181,10 @@ def _render_one(scene: Scene, sprites: Sprites, device: torch.device | str) -> R
         for name in ("x", "y", "size")
     )
     cast = Cast(sprites.rgba[None], torch.ones(1, len(scene.placements), dtype=torch.bool, device=device), x, y, size)
+    if not scene.placements:
+        blank = torch.zeros(1, 1, *sprites.rgba.shape[1:], dtype=torch.uint8, device=device)
+        nowhere = torch.zeros(1, 1, device=device)
+        cast = Cast(blank, nowhere.bool(), nowhere, nowhere, nowhere)
     light = Light(
         torch.tensor([scene.light], device=device, dtype=torch.float32),
         torch.tensor([ambient_light(scene.background)], device=device),
@@ -194,7 +198,7 @@ def _render_one(scene: Scene, sprites: Sprites, device: torch.device | str) -> R
     keypose = draw_keyposes(keypoints, width_px=width_px, height_px=height_px)
     return Render(
         picture.images[0].cpu(),
-        picture.masks[0].cpu(),
+        picture.masks[0, : len(scene.placements)].cpu(),
         picture.sketches[0].cpu(),
         keypoints[0].cpu(),
         keypose[0].cpu(),

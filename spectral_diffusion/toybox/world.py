@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.toybox import captions, phrases
-from spectral_diffusion.toybox.arrangement import Extent
+from spectral_diffusion.toybox.arrangement import POSITIONS, Extent
 from spectral_diffusion.toybox.backgrounds import BACKGROUNDS
 from spectral_diffusion.toybox.compose import SUPERSAMPLING, Cast, Light, compose
 from spectral_diffusion.toybox.pretraining import (
@@ -32,7 +32,7 @@ CONCEPT = "{concept}"
 """What stands for the concept in a companion's caption template."""
 
 _HALF_WIDTH, _HEIGHT, _BELOW_FLOOR = 0.38, 0.84, 0.04
-_SPRITE_PX = 128
+_SMALLEST_SPRITE_PX = 64
 _BACKGROUNDS_PER_KIND = 2
 _SOLID = 24
 
@@ -76,7 +76,7 @@ def companions(
     """Draw companions.
 
     Each has one or two toys, of kinds and looks that pretraining knows; the free place is left of, between or right of
-    them.
+    them, each as often.
 
     Args:
         count: How many.
@@ -94,9 +94,11 @@ def companions(
     if count < 1:
         return []
     generator = torch.Generator().manual_seed(seed)
-    kinds = [kinds[int(index)] for index in torch.randperm(len(kinds), generator=generator)[: 2 * count]]
+    kinds = [kinds[int(index)] for index in torch.randperm(len(kinds), generator=generator)[: count + 2]]
     per_kind = 1 if count <= 2 * len(kinds) else 2
-    library = build_library(per_kind, seed, device, kinds=kinds, sprite_px=_SPRITE_PX * max(1, round(height_px / 128)))
+    library = build_library(
+        per_kind, seed, device, kinds=kinds, sprite_px=max(_SMALLEST_SPRITE_PX, math.ceil(height_px / 32) * 32)
+    )
     backgrounds = build_backgrounds(
         min(_BACKGROUNDS_PER_KIND, math.ceil(count / len(BACKGROUNDS))),
         seed,
@@ -104,8 +106,9 @@ def companions(
         height_px=height_px * SUPERSAMPLING,
         width_px=max(width_px, height_px * 5 // 4) * SUPERSAMPLING,
     )
-    toys = 1 + torch.randint(2, (count,), generator=generator)
-    slots = (torch.rand(count, generator=generator) * (toys + 1)).long()
+    position = torch.randint(len(POSITIONS), (count,), generator=generator)
+    toys = torch.where(torch.rand(count, generator=generator) < 0.5, 1, 2).where(position != 1, 2)
+    slots = torch.minimum(position, toys)
     staged = _with_free_sprite(library)
     free = len(library.toys) * library.views
     # Every toy once before any comes again.
