@@ -8,77 +8,38 @@ over one eye, limbs or tips in a second colour, a hat on a tortoise), so no samp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 from typing import TypeVar
 
 import torch
 
 from spectral_diffusion.errors import InputError
-
-COLOURS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
-    {
-        "red": (0.88, 0.11, 0.13),
-        "orange": (0.98, 0.50, 0.08),
-        "yellow": (0.99, 0.83, 0.12),
-        "green": (0.16, 0.66, 0.24),
-        "blue": (0.12, 0.36, 0.88),
-        "purple": (0.52, 0.20, 0.74),
-        "pink": (0.99, 0.50, 0.70),
-        "white": (0.95, 0.95, 0.94),
-        "black": (0.13, 0.13, 0.15),
-        "brown": (0.48, 0.28, 0.14),
-    }
+from spectral_diffusion.toybox.vocabulary import (
+    ACCESSORIES,
+    COLOURS,
+    FACED_KINDS,
+    FACES,
+    KINDS,
+    LIMBED_KINDS,
+    MARKS,
+    PARTED_KINDS,
+    PATTERNS,
+    PLACES_OF_MARK,
+    SHAPE_LENGTH,
+    TIPPED_KINDS,
+    accessories_of,
+    places_of,
 )
-"""Colour names and their albedo, RGB in [0, 1]."""
-
-ANIMALS = ("octopus", "tortoise", "dog", "cat", "duck", "bear", "rabbit")
-FIGURES = ("robot", "doll")
-THINGS = ("car", "vase", "chair", "table", "mushroom", "cup", "ball")
-KINDS = ANIMALS + FIGURES + THINGS
-FACED_KINDS = ANIMALS + FIGURES
-
-PATTERNS = ("plain", "striped", "dotted", "checked", "wavy")
-FACES = ("happy", "sad", "surprised")
-ACCESSORIES = ("hat", "scarf", "glasses", "bow")
-PRETRAINING_MARKS = ("heart", "spot", "diamond", "dots", "sash", "cheeks")
-HELD_OUT_MARKS = ("star", "moon", "eye_patch")
-MARKS = PRETRAINING_MARKS + HELD_OUT_MARKS
-
-SHAPE_LENGTH = 5
+from spectral_diffusion.toybox.vocabulary import ANIMALS as ANIMALS
+from spectral_diffusion.toybox.vocabulary import FIGURES as FIGURES
+from spectral_diffusion.toybox.vocabulary import HELD_OUT_MARKS as HELD_OUT_MARKS
+from spectral_diffusion.toybox.vocabulary import PLACES as PLACES
+from spectral_diffusion.toybox.vocabulary import PRETRAINING_MARKS as PRETRAINING_MARKS
+from spectral_diffusion.toybox.vocabulary import THINGS as THINGS
 
 _Choice = TypeVar("_Choice")
-
-_DECALS = ("heart", "spot", "diamond", "dots", "star", "moon")
-_PLACES_OF_MARK: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    dict.fromkeys(_DECALS, ("forehead", "belly", "side", "front"))
-    | {"sash": ("belly",), "cheeks": ("cheeks",), "eye_patch": ("left eye", "right eye")}
-)
-PLACES = ("forehead", "belly", "side", "front", "cheeks", "left eye", "right eye")
-
-_LIMBED_KINDS = ("octopus", "tortoise", "dog", "cat", "bear", "rabbit", *FIGURES, "chair", "table", "mushroom")
-_TIPPED_KINDS = ("octopus", "tortoise", "dog", "cat", "bear", "rabbit", "duck", "robot", "doll")
-_PARTED_KINDS = ("tortoise", "dog", "cat", "bear", "rabbit", "duck", "robot", "doll", "car", "chair", "vase", "cup")
-
-
-def places_of(kind: str) -> tuple[str, ...]:
-    """Where a toy of this kind can carry a mark.
-
-    Faces have a forehead, cheeks and eyes; who stands on four legs has a side, others a belly; things have a front.
-    """
-    if kind in THINGS:
-        return () if kind in ("chair", "table") else ("side",) if kind == "car" else ("front",)
-    body = () if kind == "octopus" else ("side",) if kind in ("dog", "tortoise") else ("belly",)
-    return ("forehead", *body, "cheeks", "left eye", "right eye")
-
-
-def accessories_of(kind: str) -> tuple[str, ...]:
-    """What a toy of this kind can wear; things wear nothing; octopus and tortoise have no neck for a scarf."""
-    if kind in THINGS:
-        return ()
-    return tuple(name for name in ACCESSORIES if not (name == "scarf" and kind in ("octopus", "tortoise")))
 
 
 def _require(value: str | None, allowed: Iterable[str], what: str) -> None:
@@ -105,7 +66,7 @@ class Mark:
     def __post_init__(self) -> None:
         _require(self.name, MARKS, "a mark's name")
         _require(self.colour, COLOURS, f"the colour of the mark {self.name!r}")
-        _require(self.place, _PLACES_OF_MARK[self.name], f"the place of the mark {self.name!r}")
+        _require(self.place, PLACES_OF_MARK[self.name], f"the place of the mark {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -192,9 +153,9 @@ class Toy:
 
     def _check_second_colours(self) -> None:
         for what, colour, kinds in (
-            ("limb_colour", self.limb_colour, _LIMBED_KINDS),
-            ("tip_colour", self.tip_colour, _TIPPED_KINDS),
-            ("part_colour", self.part_colour, _PARTED_KINDS),
+            ("limb_colour", self.limb_colour, LIMBED_KINDS),
+            ("tip_colour", self.tip_colour, TIPPED_KINDS),
+            ("part_colour", self.part_colour, PARTED_KINDS),
         ):
             if colour is None:
                 continue
@@ -297,7 +258,18 @@ class PretrainingToy:
 
 
 _PALE = ("white", "yellow", "pink")
+_HARD_TO_TELL_APART = (
+    {"black", "brown"},
+    {"blue", "purple"},
+    {"red", "orange"},
+    {"red", "brown"},
+    {"orange", "brown"},
+)
 _PLAINER_KINDS = ("chair", "table", "car", "robot", "doll")
+
+
+def _tell_apart(a: str, b: str | None) -> bool:
+    return a != b and {a, b} not in _HARD_TO_TELL_APART
 
 
 def sample_toy(kind: str, generator: torch.Generator) -> PretrainingToy:
@@ -322,14 +294,14 @@ def sample_toy(kind: str, generator: torch.Generator) -> PretrainingToy:
         return choices[int(torch.randint(len(choices), (), generator=generator))]
 
     def other_colour(*taken: str | None) -> str:
-        return pick(tuple(name for name in COLOURS if name not in taken))
+        return pick(tuple(name for name in COLOURS if all(_tell_apart(name, colour) for colour in taken)))
 
     colour = pick(tuple(COLOURS))
     pattern, pattern_colour = "plain", None
     if not chance(0.6 if kind in _PLAINER_KINDS else 0.4):
         pattern = pick(PATTERNS[1:])
         contrasting = ("black", "blue", "red", "brown") if colour in _PALE else ("white", "yellow", "black")
-        pattern_colour = pick(tuple(name for name in contrasting if name != colour))
+        pattern_colour = pick(tuple(name for name in contrasting if _tell_apart(name, colour)))
         if chance(0.3):
             pattern_colour = other_colour(colour)
     face = pick(FACES) if kind in FACED_KINDS else None
@@ -342,8 +314,11 @@ def sample_toy(kind: str, generator: torch.Generator) -> PretrainingToy:
     if wear is PretrainingWear.SCARF:
         marks = tuple(choice for choice in marks if choice.value[1] != "belly")
     if marks and chance(0.35):
-        mark, mark_colour = pick(marks), other_colour(colour, pattern_colour, wear_colour)
+        mark = pick(marks)
+        # On a doll's or a tortoise's face a mark lies on skin, whatever the main colour is.
+        skin = {"doll": ("brown", "black"), "tortoise": ("green",)}.get(kind, ())
+        mark_colour = other_colour(colour, pattern_colour, *skin)
         if mark is PretrainingMark.CHEEKS:
-            mark_colour = pick(tuple(name for name in ("pink", "red", "orange") if name != colour))
+            mark_colour = pick(tuple(name for name in ("pink", "red", "orange") if _tell_apart(name, colour)))
     shape = tuple(round(float(value), 4) for value in torch.rand(SHAPE_LENGTH, generator=generator))
     return PretrainingToy(kind, colour, pattern, pattern_colour, face, wear, wear_colour, mark, mark_colour, shape)
