@@ -7,11 +7,11 @@ import hashlib
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffusers
 import torch
@@ -20,12 +20,11 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from spectral_diffusion.diffusion.companions import draw_companions
 from spectral_diffusion.diffusion.targets import DEFAULT_PATTERNS, PATTERNS, flat_weight, matching_modules
 from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.toybox.world import Companion, companions
 from spectral_diffusion.workspace import PACKAGE
-
-if TYPE_CHECKING:
-    from spectral_diffusion.toybox.world import Companion
 
 TOYBOX = PACKAGE / "toybox" / "weights"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -126,18 +125,21 @@ class Base:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def companions(self, count: int, seed: int) -> "list[Companion]":
-        """Pictures of other things with captions, to train a concept beside them (cut-mix).
+    def companions(self, count: int, seed: int, *, exclude: Collection[str] = ()) -> list[Companion]:
+        """Pictures of other things with captions and a free place, to set a concept beside them (cut-mix).
 
         The toybox renders them; any other base draws them itself from everyday prompts.
 
         Args:
             count: How many.
             seed: The same seed gives the same pictures.
+            exclude: What shall not appear, such as the concept's class word.
         """
-        from spectral_diffusion.diffusion.companions import companions
-
-        return companions(self, count, seed)
+        if self.name == "toybox":
+            side = self.native_size
+            return companions(count, seed, width_px=side, height_px=side, exclude_kinds=exclude)
+        with self.lock:
+            return draw_companions(self.pipeline(), count, seed, side_px=self.native_size, exclude=exclude)
 
 
 def load_base(

@@ -1,0 +1,101 @@
+"""Companions for cut-mix on bases without a renderer: the base draws everyday things, and a concept goes beside them.
+
+Where the toybox knows its scenes, here nothing but the prompt is known. So the concept's place is the emptier half of
+the picture, its caption names both from left to right, and no shadow is painted, as nobody knows the light.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from torch import Tensor
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.toybox.compose import SUPERSAMPLING, Cast, Light
+from spectral_diffusion.toybox.world import CONCEPT, Companion
+
+THINGS = ("dog", "cat", "chair", "vase", "teddy bear", "bicycle", "lamp", "suitcase", "potted plant", "toy car")
+PLACES = (
+    "in a garden",
+    "on a beach",
+    "in a living room",
+    "on a street",
+    "in the snow",
+    "on a wooden floor",
+    "by a lake",
+)
+_STEPS = 25
+_GUIDANCE_SCALE = 6.0
+# The place of a concept, as fractions of the canvas: it stands near the bottom and fills most of its half.
+_SIZE, _FLOOR = 0.62, 0.88
+
+
+def draw_companions(
+    pipeline: StableDiffusionPipeline, count: int, seed: int, *, side_px: int, exclude: Collection[str] = ()
+) -> list[Companion]:
+    """Draw companions with a base.
+
+    Args:
+        pipeline: The plain base.
+        count: How many.
+        seed: The same seed gives the same pictures.
+        side_px: Their width and height.
+        exclude: Things that shall not appear, such as the concept's own class word.
+
+    Raises:
+        InputError: Every thing is excluded, or the base drew values that are not finite.
+    """
+    things = [thing for thing in THINGS if thing not in exclude]
+    if not things:
+        raise InputError("every thing to draw beside the concept is excluded", "leave at least one")
+    sampler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, algorithm_type="dpmsolver++")
+    pipeline.scheduler = sampler
+    return [_companion(pipeline, things, seed, index, side_px) for index in range(count)]
+
+
+def _companion(pipeline: StableDiffusionPipeline, things: list[str], seed: int, index: int, side_px: int) -> Companion:
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
+    # All things come before one comes again; the seed decides where the round begins.
+    thing, place = things[(seed + index) % len(things)], PLACES[(seed + 3 * index) % len(PLACES)]
+    article = "an" if thing[0] in "aeiou" else "a"
+    output: Any = pipeline(
+        f"a photo of {article} {thing} {place}",
+        width=side_px,
+        height=side_px,
+        num_inference_steps=_STEPS,
+        guidance_scale=_GUIDANCE_SCALE,
+        generator=generator,
+        output_type="pt",
+    )
+    pixels: Tensor = output.images[0].float().cpu()
+    if not bool(torch.isfinite(pixels).all()):
+        raise InputError("the base drew a picture with values that are not finite", "load the base in float32")
+    image = (pixels * 255).round().to(torch.uint8)
+    slot = 0 if _detail(pixels[..., : side_px // 2]) < _detail(pixels[..., side_px // 2 :]) else 1
+    first, second = (CONCEPT, f"{article} {thing}") if slot == 0 else (f"{article} {thing}", CONCEPT)
+    left, top = (slot * side_px) // 2, round((_FLOOR - _SIZE) * side_px)
+    places = slot + 1
+    return Companion(
+        image=image,
+        masks=torch.zeros(0, side_px, side_px, dtype=torch.uint8),
+        caption=f"a photo of {article} {thing} {place}",
+        caption_template=f"a photo of {first} and {second} {place}",
+        slot=slot,
+        free_box=(left, top, left + side_px // 2, round(_FLOOR * side_px)),
+        backdrop=image.repeat_interleave(SUPERSAMPLING, 1).repeat_interleave(SUPERSAMPLING, 2),
+        cast=Cast(
+            rgba=torch.zeros(1, places, 4, side_px, side_px, dtype=torch.uint8),
+            shown=torch.zeros(1, places, dtype=torch.bool),
+            x=torch.full((1, places), 0.25 + 0.5 * slot),
+            y=torch.full((1, places), _FLOOR),
+            size=torch.full((1, places), _SIZE),
+        ),
+        light=Light(torch.ones(1), torch.ones(1, 3), torch.zeros(1), torch.zeros(1)),
+    )
+
+
+def _detail(pixels: Tensor) -> float:
+    """Mean step between neighbouring pixels below the upper third, where things stand."""
+    lower = pixels[:, pixels.shape[1] // 3 :]
+    return float(lower.diff(dim=1).abs().mean() + lower.diff(dim=2).abs().mean())
