@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,12 @@ import click
 from spectral_diffusion.cli import options
 from spectral_diffusion.cli.console import answer, answering
 from spectral_diffusion.cli.fuse import read_fused
+from spectral_diffusion.cli.progress import DrawingBar
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.pipeline import GeneratedImage
-    from spectral_diffusion.diffusion.settings import GenerationSettings
-    from spectral_diffusion.fusion import FusedAdapter
 
 
 class _Size(click.ParamType):
@@ -82,84 +81,101 @@ def command(
 ) -> None:
     """Draw pictures. Every PNG holds its settings, so that --from repeats it exactly.
 
-    Without --seed each call draws something new. With --from, adapters are looked for in the workspace by content,
-    unless --adapter names them.
+    Without --seed each call draws something new. With --from, the picture's own adapters are found by their content, in
+    the workspace and in the files that --adapter names.
     """
-    with answering(as_json):
-        from spectral_diffusion.diffusion.base import load_base
-        from spectral_diffusion.diffusion.pipeline import generate, read_settings, save_generated
+    asked = {
+        "prompt": prompt,
+        "negative_prompt": negative,
+        "steps": steps,
+        "guidance_scale": guidance,
+        "width_px": size and size[0],
+        "height_px": size and size[1],
+    }
+    asked = {name: value for name, value in asked.items() if value is not None}
+    folder = out or workspace.images
+    written: list[tuple[Path, GeneratedImage]] = []
 
-        settings = read_settings(source) if source else None
-        if settings is None and prompt is None:
-            raise InputError("there is no prompt", "give one with --prompt, or a picture to repeat with --from")
-        if settings is not None:
-            base = base or settings.base
-        drawing, base_name = _drawing(settings, config_path, base, steps, guidance, size, negative)
-        prompt = prompt if prompt is not None else settings.prompt if settings else ""
-        fused = _fused(adapters, settings, workspace, options.renames(rename), allow_other_base)
-        first = seed if seed is not None else settings.seed if settings else secrets.randbelow(2**32)
-        model = load_base(base_name, device=device)
-        if fused is not None:
-            fused.check_base(model.name, model.fingerprints, allow_other_base)
-        folder = out or workspace.images
-        written: list[tuple[Path, GeneratedImage]] = []
-        # One at a time, so that what is drawn is saved before the next begins.
-        for number in _numbered(count):
-            (picture,) = generate(model, fused, prompt, seed=first + number, **drawing)
-            path = _free_path(folder, prompt, first + number)
-            save_generated(picture, path)
-            written.append((path, picture))
+    def keep(picture: "GeneratedImage") -> None:
+        from spectral_diffusion.diffusion.pipeline import save_generated
+
+        path = _free_path(folder, picture.settings.prompt, picture.settings.seed)
+        save_generated(picture, path)
+        written.append((path, picture))
+
+    with answering(as_json), DrawingBar() as bar:
+        if source is not None:
+            refused = {"--rename": rename, "--allow-other-base": allow_other_base, "--config": config_path}
+            _refuse_beside_from([name for name, value in refused.items() if value])
+            places = [workspace.adapters, *map(Path, adapters)]
+            _repeat(source, base, device, places, asked, seed, count, keep)
+        else:
+            if prompt is None:
+                raise InputError("there is no prompt", "give one with --prompt, or a picture to repeat with --from")
+            _draw(adapters, config_path, base, device, rename, allow_other_base, asked, seed, count, keep, bar)
     value = {"images": [{"file": str(path), **picture.settings.model_dump(mode="json")} for path, picture in written]}
     answer(as_json, value, [str(path) for path, _ in written])
 
 
-def _drawing(
-    settings: "GenerationSettings | None",
+def _draw(
+    adapters: Sequence[str],
     config_path: Path | None,
     base: str | None,
-    steps: int | None,
-    guidance: float | None,
-    size: tuple[int, int] | None,
-    negative: str | None,
-) -> tuple[dict[str, Any], str]:
-    """How to draw, and the base: options first, then the picture that is repeated, then the base's recipe."""
-    if settings is not None:
-        recipe, base_name = settings, base or settings.base
-    else:
-        from spectral_diffusion.config import load_config
-
-        config = load_config(config_path, *([base] if base else []))
-        recipe, base_name = config.generation, config.base
-    width_px, height_px = size or (recipe.width_px, recipe.height_px)
-    return {
-        "negative_prompt": recipe.negative_prompt if negative is None else negative,
-        "steps": recipe.steps if steps is None else steps,
-        "guidance_scale": recipe.guidance_scale if guidance is None else guidance,
-        "width_px": width_px,
-        "height_px": height_px,
-    }, base_name
-
-
-def _fused(
-    files: Sequence[str],
-    settings: "GenerationSettings | None",
-    workspace: Workspace,
-    rename: dict[str, str],
+    device: str,
+    rename: tuple[str, ...],
     allow_other_base: bool,
-) -> "FusedAdapter | None":
-    if files:
-        return read_fused(files, rename=rename, allow_other_base=allow_other_base)
-    if settings is not None and settings.adapters:
-        from spectral_diffusion.cli.repeat import find_adapters
+    asked: dict[str, Any],
+    seed: int | None,
+    count: int,
+    keep: "Callable[[GeneratedImage], None]",
+    bar: DrawingBar,
+) -> None:
+    from spectral_diffusion.config import load_config
+    from spectral_diffusion.diffusion.base import load_base
+    from spectral_diffusion.diffusion.pipeline import generate
 
-        return find_adapters(settings, workspace.adapters)
-    return None
+    config = load_config(config_path, *([base] if base else []))
+    fused = None
+    if adapters:
+        fused = read_fused(adapters, rename=options.renames(rename), allow_other_base=allow_other_base)
+    generate(
+        load_base(config.base, device=device),
+        fused,
+        **{**config.generation.model_dump(exclude={"sampler"}), **asked},
+        seed=secrets.randbelow(2**32) if seed is None else seed,
+        count=count,
+        allow_other_base=allow_other_base,
+        on_step=bar.step,
+        on_image=keep,
+    )
 
 
-def _numbered(count: int) -> Any:
-    from tqdm import tqdm
+def _repeat(
+    source: Path,
+    base: str | None,
+    device: str,
+    places: Sequence[Path],
+    asked: dict[str, Any],
+    seed: int | None,
+    count: int,
+    keep: "Callable[[GeneratedImage], None]",
+) -> None:
+    from spectral_diffusion.diffusion.base import load_base
+    from spectral_diffusion.diffusion.pipeline import read_settings, repeat
 
-    return tqdm(range(count), desc="drawing", unit="picture", dynamic_ncols=True, disable=count == 1)
+    settings = read_settings(source)
+    model = load_base(base or settings.base, device=device)
+    first = settings.seed if seed is None else seed
+    for number in range(count):
+        keep(repeat(settings.model_copy(update={**asked, "seed": first + number}), model, places))
+
+
+def _refuse_beside_from(given: Sequence[str]) -> None:
+    if given:
+        raise InputError(
+            f"--from repeats a picture with its own adapters and base, so {', '.join(given)} cannot change it",
+            "leave it out, or draw anew with --prompt and --adapter",
+        )
 
 
 def _free_path(folder: Path, prompt: str, seed: int) -> Path:

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], base: str | None, as_json: bool) -> None:
     """What an adapter is, how far it moved the weights of its slot, and the overlap of several."""
     with answering(as_json):
+        import torch
+
         from spectral_diffusion.adapters.energy import energies
         from spectral_diffusion.fusion import load_fused
-        from spectral_diffusion.fusion.slots import measure_overlap
+        from spectral_diffusion.fusion.slots import measure_overlaps
 
         parts = [(path, part) for path in files for part in load_fused(path).parts]
         weights = _weights(base, [part.adapter for _, part in parts]) if base else None
         measured = [energies(part.adapter, weights) for _, part in parts]
         adapters = [part.adapter for _, part in parts]
-        overlaps = [[measure_overlap(one, other).value for other in adapters] for one in adapters]
+        # The worst over all weights: one shared column anywhere is a leak.
+        overlaps = torch.stack([*measure_overlaps(adapters).values()]).amax(dim=0).tolist()
 
     lines: list[str] = []
     values: list[dict[str, Any]] = []

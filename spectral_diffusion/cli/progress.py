@@ -49,3 +49,33 @@ class TrainingBar:
         if self._bar is not None:
             self._bar.close()
         self._bar = self._concept = None
+
+
+class DrawingBar:
+    """A bar over the denoising steps of all pictures. A context manager."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def step(self, done: int, steps: int) -> None:
+        """`done` of all `steps` were taken."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                desc="drawing",
+                total=steps,
+                unit="step",
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt}, {remaining} left",
+            )
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> "DrawingBar":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -116,11 +116,13 @@ def command(
 
 def find_concept(folder: Path, workspace: Workspace) -> Path:
     """The folder itself, else the workspace's or the sample concept of that name."""
-    if not folder.exists() and len(folder.parts) == 1:
-        for collection in (workspace.concepts, sample_concepts()):
-            if (collection / folder).is_dir():
-                return collection / folder
-    return folder
+    if folder.exists() or len(folder.parts) != 1:
+        return folder
+    own = workspace.concepts / folder
+    if own.is_dir():
+        return own
+    sample = sample_concepts() / folder
+    return sample if sample.is_dir() else folder
 
 
 def _is_sample(folder: Path) -> bool:
