@@ -104,7 +104,7 @@ BODIES: Mapping[str, Body] = MappingProxyType(
             {"head": Frame((0.0, 1.05, 0.02), 0.48), "mark": Frame((0.0, 0.44, 0.0), 0.46)},
             (0.0, 0.45),
             Neck((0.0, -0.88, -0.02), 0.55),
-            window=2.02,
+            window=2.08,
         ),
         "rabbit": Body(
             animals.rabbit,

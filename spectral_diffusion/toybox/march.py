@@ -148,6 +148,8 @@ def march(build: BuildBody, values: Tensor, sprite_px: int, window: float) -> Hi
         nearest[active], where_nearest[active] = near, at
         keep = ((near > _TOUCH) & (moving.travelled < _FAR - 1e-3)).nonzero().squeeze(1)
         active, moving, near, at = active[keep], moving.select(keep), near[keep], at[keep]
+        if not len(active):
+            break
 
     # A ray that misses by less than a pixel lends it that much colour: smooth outlines without more rays.
     coverage = (1 - (nearest - _TOUCH) / pixel_size).clamp(0, 1)

@@ -7,7 +7,6 @@ over one eye, limbs or tips in a second colour, a hat on a tortoise), so no samp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -134,12 +133,19 @@ class Toy:
             _require(self.face, FACES if self.kind in FACED_KINDS else (), f"the face of the {self.kind}")
         self._check_extras()
         self._check_second_colours()
-        if len(self.shape) != SHAPE_LENGTH or not all(math.isfinite(v) and 0 <= v <= 1 for v in self.shape):
+        if len(self.shape) != SHAPE_LENGTH or not all(isinstance(v, int | float) and 0 <= v <= 1 for v in self.shape):
             raise InputError(
                 f"the shape of the {self.kind} is {self.shape!r}", f"give {SHAPE_LENGTH} numbers between 0 and 1"
             )
 
     def _check_extras(self) -> None:
+        for what, values, wanted in (("accessory", self.accessories, Accessory), ("mark", self.marks, Mark)):
+            for value in values:
+                if not isinstance(value, wanted):
+                    raise InputError(
+                        f"one {what} of the {self.kind} is {value!r}",
+                        f"give {wanted.__name__}(...) objects",
+                    )
         for accessory in self.accessories:
             _require(accessory.name, accessories_of(self.kind), f"an accessory of the {self.kind}")
         for mark in self.marks:
