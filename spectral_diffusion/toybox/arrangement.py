@@ -13,7 +13,7 @@ _SOLID = 48
 _MARGIN = 0.02
 _TALLEST = (0.88, 0.80, 0.74)
 _LARGEST = (1.25, 0.98, 0.86)
-_OVERLAP = (0.0, 0.03, 0.09)
+_OVERLAP = (0.0, 0.03, 0.14)
 
 
 class Extent(NamedTuple):

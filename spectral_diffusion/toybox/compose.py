@@ -12,7 +12,7 @@ SUPERSAMPLING = 2
 """Pictures are composed this many times larger and averaged down, so that no edge is jagged."""
 
 _SHADOW_SQUASH = 0.34
-_LINE_CONTRAST = (0.16, 0.30)
+_LINE_CONTRAST = (0.19, 0.33)
 
 
 class Cast(NamedTuple):

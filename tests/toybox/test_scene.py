@@ -129,4 +129,4 @@ def test_cpu_and_gpu_agree_within_one_step(pair: tuple[Scene, Render]) -> None:
     on_gpu = render([scene], "cuda")[0]
     difference = (on_cpu.image.int() - on_gpu.image.int()).abs()
     assert (difference > 1).float().mean() < 1e-3
-    assert torch.equal(on_cpu.keypoints, on_gpu.keypoints)
+    assert torch.allclose(on_cpu.keypoints, on_gpu.keypoints, atol=1e-3)
