@@ -39,6 +39,11 @@ class Arrangement(NamedTuple):
     position: Tensor
 
 
+def position_of(x: float) -> int:
+    """Index into `POSITIONS` of a single toy that stands at a fraction of the canvas' width."""
+    return int(x > 0.415) + int(x > 0.585)
+
+
 def measure(rgba: Tensor) -> Extent:
     """The extents of sprites.
 
@@ -115,5 +120,5 @@ def arrange(extent: Extent, shown: Tensor, aspect: float, generator: torch.Gener
     level = torch.where((count == 1)[:, None] & (size * extent.up < 0.45), level - 0.05, level)
     lowest, highest = 0.985 - size * extent.down, 0.03 + size * extent.up
     y = torch.maximum(torch.minimum(level, lowest), highest)
-    position = (x[:, 0] > 0.415).long() + (x[:, 0] > 0.585).long()
+    position = torch.tensor([position_of(first) for first in x[:, 0].tolist()])
     return Arrangement(x * present, y * present, size * present, position)

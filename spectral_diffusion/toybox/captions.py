@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.toybox import phrases
-from spectral_diffusion.toybox.arrangement import POSITIONS
+from spectral_diffusion.toybox.arrangement import POSITIONS, position_of
 from spectral_diffusion.toybox.backgrounds import BACKGROUNDS
 from spectral_diffusion.toybox.scene import Scene
 
@@ -22,11 +22,6 @@ WORDS: tuple[str, ...] = tuple(
     )
 )
 """Every word that a caption of a pretraining scene can have, for the tokenizer."""
-
-
-def position_of(x: float) -> int:
-    """Index into `POSITIONS` of a single toy that stands at a fraction of the canvas' width."""
-    return int(x > 0.415) + int(x > 0.585)
 
 
 def caption(scene: Scene, rng: random.Random) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.toybox import captions, phrases
-from spectral_diffusion.toybox.arrangement import POSITIONS, Extent
+from spectral_diffusion.toybox.arrangement import POSITIONS, Extent, position_of
 from spectral_diffusion.toybox.backgrounds import BACKGROUNDS
 from spectral_diffusion.toybox.compose import SUPERSAMPLING, Cast, Light, compose
 from spectral_diffusion.toybox.pretraining import (
@@ -201,7 +201,7 @@ def _companion(
     return Companion(
         image=picture.images[0],
         masks=picture.masks[0, shown[0]],
-        caption=captions.sentence(beside, background, captions.position_of(float(own.x[0, first])), rng),
+        caption=captions.sentence(beside, background, position_of(float(own.x[0, first])), rng),
         caption_template=captions.sentence(named, background, 1, rng),
         slot=slot,
         free_box=(max(left, 0), max(top, 0), min(right, width_px), min(bottom, height_px)),

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.toybox.arrangement import position_of
 from spectral_diffusion.toybox.backgrounds import BACKGROUNDS
-from spectral_diffusion.toybox.captions import WORDS, caption, position_of, sentence
+from spectral_diffusion.toybox.captions import WORDS, caption, sentence
 from spectral_diffusion.toybox.scene import Placement, Scene
 from spectral_diffusion.toybox.toy import KINDS, Toy, sample_toy
 
