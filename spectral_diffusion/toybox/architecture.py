@@ -1,8 +1,8 @@
 """The parts of the toybox base as plain diffusers and transformers models, and how they are written to disk.
 
-Everything here is an ordinary Stable Diffusion in small: a latent-diffusion VAE (Rombach et al. 2022) that shrinks by 4,
-a UNet with cross-attention on all three levels (a T2I-Adapter needs it in the first) and a CLIP text model, tied together
-by `model_index.json`, so that any program that reads the diffusers layout can draw with it.
+Everything here is an ordinary Stable Diffusion in small: a latent-diffusion VAE (Rombach et al. 2022) that shrinks by
+4, a UNet with cross-attention on all three levels (a T2I-Adapter needs it in the first) and a CLIP text model, tied
+together by `model_index.json`, so that any program that reads the diffusers layout can draw with it.
 """
 
 import json
@@ -45,7 +45,9 @@ NOISE_SCHEDULE: dict[str, Any] = {
 class Saveable(Protocol):
     """Whatever writes itself into a folder, as the models of diffusers and transformers do."""
 
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any: ...
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any:
+        """Write everything into the folder."""
+        ...
 
 
 def new_vae() -> AutoencoderKL:
@@ -150,7 +152,7 @@ def half_precision(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save_component(component: Saveable, folder: Path, **options: Any) -> None:
-    """Write one part of the base: beside its place first, then swapped in, so that a crash leaves the old part whole."""
+    """Write one part of the base: beside its place first, then swapped in, so that a crash leaves a whole part."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)

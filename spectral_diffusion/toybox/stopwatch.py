@@ -42,7 +42,7 @@ class Stopwatch:
         return min(1.0, self.elapsed_seconds / max(self.seconds, 1e-9))
 
     def rate_factor(self, *, warm_up_steps: int, flat: float) -> float:
-        """What to multiply the learning rate with: linear warm-up, flat up to a share of the time, half a cosine to 0."""
+        """Factor of the learning rate: linear warm-up, flat up to a share of the time, then half a cosine to 0."""
         fall = max(0.0, self.progress - flat) / (1.0 - flat)
         return min(1.0, (self.steps + 1) / warm_up_steps) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, fall)))
 

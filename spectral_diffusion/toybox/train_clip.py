@@ -2,10 +2,10 @@
 
     python -m spectral_diffusion.toybox.train_clip --smoke
 
-The shipped one is trained by `pretrain`, about 100 s of one H100, apart from the base: it shares no weight with it, and its
-text tower starts from nothing. Each step sees whole scenes with their captions, single toys cut out of scenes with their
-descriptions, and each such toy a second time, from another scene: the same contrastive loss pulls the two pictures
-together, so that the scorer tells one toy from another of its kind.
+The shipped one is trained by `pretrain`, about 100 s of one H100, apart from the base: it shares no weight with it,
+and its text tower starts from nothing. Each step sees whole scenes with their captions, single toys cut out of scenes
+with their descriptions, and each such toy a second time, from another scene: the same contrastive loss pulls the two
+pictures together, so that the scorer tells one toy from another of its kind.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from spectral_diffusion.toybox.architecture import CLIP_IMAGE_PX, CANVASES_PX, clip_configuration, half_precision
+from spectral_diffusion.toybox.architecture import CANVASES_PX, CLIP_IMAGE_PX, clip_configuration, half_precision
 from spectral_diffusion.toybox.pictures import (
     CaptionOrder,
     Captions,

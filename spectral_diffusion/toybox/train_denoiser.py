@@ -2,9 +2,9 @@
 
     python -m spectral_diffusion.toybox.train_denoiser --smoke
 
-The shipped one is trained by `pretrain`, some 800 s of one H100. v-prediction (Salimans and Ho 2022) with min-SNR weights
-(Hang et al. 2023, gamma 5), captions dropped from one picture in ten for classifier-free guidance, the running mean of the
-weights kept. Two steps in three see square pictures, one wide ones, all from cached latents.
+The shipped one is trained by `pretrain`, some 800 s of one H100. v-prediction (Salimans and Ho 2022) with min-SNR
+weights (Hang et al. 2023, gamma 5), captions dropped from one picture in ten for classifier-free guidance, the
+running mean of the weights kept. Two steps in three see square pictures, one wide ones, all from cached latents.
 """
 
 import argparse
@@ -96,8 +96,8 @@ def latent_pictures(vae: AutoencoderKL, pictures: Pictures, ids: Tensor) -> Late
 class VPrediction:
     """The loss of a batch under the base's noise schedule.
 
-    With x_t = sqrt(a_t) x + sqrt(1 - a_t) n the target is v = sqrt(a_t) n - sqrt(1 - a_t) x; its squared error is weighted
-    with min(snr, gamma) / (snr + 1), snr = a_t / (1 - a_t).
+    With x_t = sqrt(a_t) x + sqrt(1 - a_t) n the target is v = sqrt(a_t) n - sqrt(1 - a_t) x; its squared error is
+    weighted with min(snr, gamma) / (snr + 1), snr = a_t / (1 - a_t).
 
     Args:
         unet, text_encoder: The models.

@@ -1,9 +1,9 @@
-"""The toybox tokenizer: a CLIP byte-level BPE in which every word of the toy world, and many an ordinary one, is one token.
+"""The toybox tokenizer: a CLIP byte-level BPE in which every word of the toy world is one token.
 
     python -m spectral_diffusion.toybox.train_tokenizer --out spectral_diffusion/toybox/weights/tokenizer
 
-It takes a few seconds on a CPU and has no randomness: the same words give the same files. `<|endoftext|>` is the highest
-id, as CLIP text models expect, and also pads.
+It takes a few seconds on a CPU and has no randomness: the same words give the same files. `<|endoftext|>` is the
+highest id, as CLIP text models expect, and also pads.
 """
 
 import argparse
@@ -18,43 +18,7 @@ from transformers import CLIPTokenizer
 from spectral_diffusion.toybox import phrases
 from spectral_diffusion.toybox.architecture import TEXT_LENGTH, save_component
 
-ORDINARY_WORDS = tuple(
-    """
-    a an and the of on in at near with without by from to for next beside between behind front over under above below
-    around into onto out up down left right middle center centre side top bottom corner edge there is are it its this that
-    these those my your his her our their one two three four five some many all both each no not only very just
-    photo photograph picture image drawing painting sketch rendering render illustration poster portrait cartoon toy toys
-    scene view close closeup style art artwork watercolor watercolour oil pencil ink digital clay wooden plastic plush
-    stuffed knitted fluffy furry shiny glossy matte metal metallic glass paper stone golden silver marble ceramic
-    high low quality resolution detailed sharp blurry blurred hd best good bad beautiful nice lovely pretty cute funny
-    sweet little small tiny big large huge giant tall short long round square thin thick old new young baby
-    happy sad surprised angry smiling smile laughing crying sleepy sleeping tired scared proud calm grumpy cheerful
-    sitting standing lying looking walking running jumping playing dancing waving holding wearing carrying eating drinking
-    reading riding flying swimming floating hiding waiting facing hugging
-    red orange yellow green blue purple pink white black brown gray grey teal cyan turquoise magenta violet gold beige
-    cream lime olive navy maroon lavender peach mint tan light dark bright pale colourful colorful rainbow
-    plain striped dotted checked wavy spotted checkered patterned stripes stripe dots dot checks waves spots squares lines
-    star stars moon heart hearts patch eye eyes face faces head heads nose mouth mouths ear ears hair forehead cheek cheeks
-    belly back arm arms leg legs limb limbs hand hands foot feet paw paws tail wing wings shell tentacle tentacles tip tips
-    body hat hats cap crown helmet scarf scarves glasses sunglasses bow bows tie ribbon collar necklace belt shirt dress
-    jacket coat shoes boots gloves backpack bag flag sign band sash button buttons
-    octopus tortoise turtle dog puppy cat kitten duck duckling bear teddy rabbit bunny robot doll car truck bus train bike
-    boat ship plane vase chair table sofa bed lamp mushroom cup mug bowl plate bottle ball balloon book box clock
-    bird fish horse cow pig sheep goat chicken hen mouse frog snake lion tiger elephant monkey panda fox wolf deer owl
-    penguin whale dolphin shark crab snail bee butterfly spider dragon monster dinosaur unicorn alien ghost person people
-    man woman boy girl child children king queen prince princess pirate knight wizard scientist doctor teacher cook chef
-    farmer astronaut clown player friend friends family figure statue puppet animal animals creature pet thing things object
-    house home castle tower bridge church barn tent shop school farm street road path city town village park garden yard
-    field meadow forest woods tree trees bush grass leaf leaves flower flowers rose plant plants hill hills mountain
-    mountains valley rock rocks cave desert dune sand beach sea ocean island lake river pond stream waterfall water wave
-    snow ice winter summer spring autumn sky cloud clouds sun sunny sunset sunrise rain rainy storm wind fog night day
-    morning evening noon midnight dusk dawn light shadow shadows space planet earth world fire smoke background ground
-    floor wall walls window door room kitchen bathroom bedroom hall shelf desk carpet rug tile tiles tiled wood stage
-    studio playground fence gate bench swing apple banana orange lemon cherry strawberry cake cookie bread cheese pizza
-    candy ice cream tea coffee milk juice fruit food basket candle gift present party birthday christmas music guitar drum
-    piano game dice puzzle block blocks brick bricks wheel wheels rocket
-    """.split()
-)
+ORDINARY_WORDS = tuple(Path(__file__).with_name("ordinary_words.txt").read_text(encoding="utf-8").split())
 """Words that people type though the toy world lacks most of them, so that their prompts stay short in tokens."""
 
 _SPLIT = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
@@ -111,7 +75,7 @@ def _merges(learner: Tokenizer) -> list[tuple[str, str]]:
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write the tokenizer as transformers 5 does, with `vocab.json` and `merges.txt` for readers of the older layout."""
+    """Write the tokenizer as transformers 5 does, with `vocab.json` and `merges.txt` for older readers."""
     save_component(tokenizer, folder)
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
     lines = ["#version: 0.2", *(merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"])]

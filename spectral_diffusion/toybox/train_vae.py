@@ -3,9 +3,9 @@
     python -m spectral_diffusion.toybox.train_vae --smoke
 
 The shipped one is trained by `pretrain`, 300 s of one H100 on pre-rendered pictures. Loss: absolute error of the values
-and of their horizontal and vertical differences, more of it on toys, plus a trace of KL (Rombach et al. 2022, without the
-adversarial part). In the end the per-channel mean and deviation of the latents are folded into the convolutions beside
-them, so that latents have mean 0 and variance 1 and `scaling_factor` is 1.
+and of their horizontal and vertical differences, more of it on toys, plus a trace of KL (Rombach et al. 2022, without
+the adversarial part). In the end the per-channel mean and deviation of the latents are folded into the convolutions
+beside them, so that latents have mean 0 and variance 1 and `scaling_factor` is 1.
 """
 
 import argparse
@@ -153,8 +153,8 @@ def encode(vae: AutoencoderKL, images: Tensor, batch_size: int = 500) -> Tensor:
 def fold_statistics(vae: AutoencoderKL, latents: Tensor) -> None:
     """Rescale the latent space to mean 0 and deviation 1 per channel, without changing any reconstruction.
 
-    With z' = (z - m) / s, the last encoder convolution gives z' (its log-variance falls by 2 log s), and the first decoder
-    convolution takes s z' + m.
+    With z' = (z - m) / s, the last encoder convolution gives z' (its log-variance falls by 2 log s), and the first
+    decoder convolution takes s z' + m.
 
     Args:
         vae: Changed in place.
