@@ -11,7 +11,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spectral_diffusion.adapters.file import Adapter, Line
+from spectral_diffusion.adapters.file import Adapter, Line, first_fault
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
@@ -110,10 +110,16 @@ class Ledger:
             claims = self._read()
             here = [claim for claim in claims if claim.on_base(fingerprints)]
             own = next((claim for claim in here if claim.concept == concept), None)
-            others = [claim for claim in here if claim.concept != concept]
+            others = sorted((claim for claim in here if claim.concept != concept), key=lambda claim: claim.start)
             start = width * _choose(others, own, width, capacity, slot, base)
             kept = [claim for claim in claims if claim is not own]
-            made = Claim(concept=concept, base=base, fingerprints=dict(fingerprints), start=start, width=width)
+            try:
+                made = Claim(concept=concept, base=base, fingerprints=dict(fingerprints), start=start, width=width)
+            except ValidationError as error:
+                raise InputError(
+                    f"{concept!r} on {base!r} cannot be noted: {first_fault(error)}",
+                    "use names of 1 to 200 printable characters",
+                ) from error
             if made != own:
                 self._write([*kept, made])
         return made.slot
@@ -197,7 +203,6 @@ def _choose(
     def holders(number: int) -> list[Claim]:
         return [claim for claim in others if claim.slot.overlaps(ColumnSlot(number * width, width))]
 
-    everybody = ", ".join(str(claim) for claim in sorted(others, key=lambda claim: claim.start))
     if slot == "auto":
         if own is not None and own.width == width and own.start // width < capacity and not holders(own.start // width):
             return own.start // width
@@ -205,7 +210,7 @@ def _choose(
             if not holders(number):
                 return number
         raise SlotError(
-            f"none of the {capacity} slots of {width} columns on {base} is free; held by {everybody}",
+            f"none of the {capacity} slots of {width} columns on {base} is free; held by {', '.join(map(str, others))}",
             "free one with `spectral-diffusion slots release NAME`, or use a smaller rank",
         )
     if not 0 <= slot < capacity:

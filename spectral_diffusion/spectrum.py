@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from spectral_diffusion.errors import InputError, SlotError
 
@@ -207,11 +208,16 @@ def cayley(raw: Tensor) -> Tensor:
     return torch.linalg.solve_ex(eye - Q, eye + Q).result
 
 
-def overlap(U_i: Tensor, U_j: Tensor) -> float:
-    """How much two sets of orthonormal columns share: the largest |U_i^T U_j|, 0 (disjoint) to 1 (a common column).
+def overlap(*columns: Tensor) -> Tensor:
+    """How much sets of orthonormal columns share: the largest |U_i^T U_j| of each two, 0 (disjoint) to 1 (in common).
 
     Args:
-        U_i: (n, r_i).
-        U_j: (n, r_j).
+        columns: n sets, each (out, r_i).
+
+    Returns:
+        (n, n), symmetric, 1 on the diagonal.
     """
-    return (U_i.mT @ U_j).abs().max().item()
+    width = max(U.shape[1] for U in columns)
+    # Columns of zeros make all sets as wide as the widest, so that one product serves all pairs.
+    side = torch.cat([pad(U, (0, width - U.shape[1])) for U in columns], dim=1)
+    return (side.mT @ side).abs().view(len(columns), width, len(columns), width).amax(dim=(1, 3))

@@ -72,7 +72,7 @@ class Adapter(BaseModel):
     tokens: dict[Line, TokenInfo] = {}
     training: dict[str, Any] = {}
     package_version: Line = __version__
-    modules: dict[Line, dict[str, Tensor]] = Field(repr=False)
+    modules: dict[Line, dict[str, Tensor]] = Field(min_length=1, repr=False)
     token_vectors: dict[Line, Tensor] = Field(default={}, repr=False)
 
     @model_validator(mode="after")
@@ -102,6 +102,13 @@ class Adapter(BaseModel):
             if not tensor.isfinite().all():
                 raise AdapterFileError(f"{name} has values that are not finite (NaN or infinity)", _AGAIN)
         return self
+
+    def __eq__(self, other: object) -> bool:
+        # Tensors have no single truth value, so an adapter equals itself only.
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def weight_adapter(self, module: str) -> WeightAdapter:
         """The change of one weight, ready to attach or to train on.
@@ -138,7 +145,11 @@ class Adapter(BaseModel):
         def renamed(held: Mapping[str, Any]) -> dict[str, Any]:
             return {new if token == old else token: value for token, value in held.items()}
 
-        return self.model_copy(update={"tokens": renamed(self.tokens), "token_vectors": renamed(self.token_vectors)})
+        changed = {"tokens": renamed(self.tokens), "token_vectors": renamed(self.token_vectors)}
+        try:
+            return type(self).model_validate({**dict(self), **changed})
+        except ValidationError as error:
+            raise InputError(f"{new!r} cannot be a token", "use 1 to 200 printable characters") from error
 
     def check_base(self, name: str, fingerprints: Mapping[str, str], allow_other: bool = False) -> None:
         """Refuse a base whose adapted components are not those the adapter was trained on.
@@ -176,7 +187,7 @@ class Adapter(BaseModel):
         """
         header, tensors = read_file(path)
         if "parts" in header:
-            raise AdapterFileError(f"{path} is a fused adapter of {len(header['parts'])} concepts", "use load_fused")
+            raise AdapterFileError(f"{path} is a fused adapter of several concepts", "give the file of one of them")
         with naming(path):
             return cls.unpack(header, tensors)
 
@@ -242,7 +253,7 @@ def write_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tens
         InputError: The folder cannot be written to, or the disk is full.
     """
     stored = {name: tensor.detach().to("cpu", torch.float32).contiguous().clone() for name, tensor in tensors.items()}
-    content = save_safetensors(stored, {HEADER_KEY: json.dumps(header, allow_nan=False)})
+    content = save_safetensors(stored, {HEADER_KEY: json.dumps(header)})
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 

@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Literal
 
 from spectral_diffusion.adapters.file import Adapter
 from spectral_diffusion.errors import BaseMismatchError, InputError, SlotError
 from spectral_diffusion.fusion.fused import FusedAdapter, FusedPart, load_fused, read_strengths
-from spectral_diffusion.fusion.slots import OVERLAP_TOLERANCE, measure_overlap
+from spectral_diffusion.fusion.slots import OVERLAP_TOLERANCE
 
 __all__ = ["FusedAdapter", "FusedPart", "OverlapWarning", "fuse", "load_fused"]
 
@@ -53,8 +54,9 @@ def fuse(
     ]
     if not allow_other_base:
         _check_one_base(adapters)
-    _check_disjoint(adapters, on_overlap)
-    return FusedAdapter(parts=tuple(parts))
+    fused = FusedAdapter(parts=tuple(parts))
+    _check_disjoint(fused, on_overlap)
+    return fused
 
 
 def _renamed(adapters: Sequence[Adapter], rename: Mapping[str, str]) -> list[Adapter]:
@@ -81,15 +83,14 @@ def _check_one_base(adapters: Sequence[Adapter]) -> None:
                 )
 
 
-def _check_disjoint(adapters: Sequence[Adapter], on_overlap: Literal["refuse", "warn"]) -> None:
-    for index, one in enumerate(adapters):
-        for other in adapters[:index]:
-            found = measure_overlap(one, other)
-            if found.value <= OVERLAP_TOLERANCE:
-                continue
+def _check_disjoint(fused: FusedAdapter, on_overlap: Literal["refuse", "warn"]) -> None:
+    shared = fused.overlap_matrix
+    for (i, one), (j, other) in combinations(enumerate(part.adapter for part in fused.parts), 2):
+        if shared[i, j] > OVERLAP_TOLERANCE:
+            module = max(fused.overlaps, key=lambda module: fused.overlaps[module][i, j].item())
             fault = SlotError(
-                f"{other.name} ({other.slot}) and {one.name} ({one.slot}) share columns: overlap {found.value:.2f} "
-                f"of 1 in {found.module}",
+                f"{one.name} ({one.slot}) and {other.name} ({other.slot}) share columns: "
+                f"overlap {shared[i, j]:.2f} of 1 in {module}",
                 "train one of them again in a slot of its own",
             )
             if on_overlap == "refuse":

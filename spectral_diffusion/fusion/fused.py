@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spectral_diffusion.adapters.file import FORMAT, Adapter, TokenInfo, first_fault, naming, read_file, write_file
 from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
-from spectral_diffusion.fusion.slots import measure_overlap, slot_sum
+from spectral_diffusion.fusion.slots import measure_overlaps, slot_sum
 from spectral_diffusion.spectrum import LowRankDelta
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -32,6 +32,14 @@ class FusedPart(BaseModel):
     adapter: Adapter
     strength: Finite = 1.0
     factor_scale: Finite = 1.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.factor_scale != 1.0:
+            for module in self.adapter.modules:
+                self.adapter.weight_adapter(module).scale_factors(self.factor_scale)
+                break
+        return self
 
     @torch.no_grad()
     def low_rank(self, module: str) -> LowRankDelta:
@@ -79,9 +87,8 @@ class FusedAdapter(BaseModel):
                 owners[token] = part.adapter.name
         shapes: dict[str, tuple[int, int]] = {}
         for part in self.parts:
-            for module in part.adapter.modules:
-                up, down = part.low_rank(module)
-                shape = (up.shape[0], down.shape[1])
+            for module, held in part.adapter.modules.items():
+                shape = (held["U"].shape[0], held["V"].shape[0])
                 if shapes.setdefault(module, shape) != shape:
                     raise BaseMismatchError(
                         f"{part.adapter.name} changes {module} of shape {shape}, and an adapter before it of shape "
@@ -106,13 +113,14 @@ class FusedAdapter(BaseModel):
         return {token: vectors for part in self.parts for token, vectors in part.adapter.token_vectors.items()}
 
     @cached_property
+    def overlaps(self) -> dict[str, Tensor]:
+        """How much each two parts share, by module (parts, parts); see `slots.measure_overlaps`."""
+        return measure_overlaps([part.adapter for part in self.parts])
+
+    @property
     def overlap_matrix(self) -> Tensor:
-        """Largest |U_i^T U_j| or |V_i^T V_j| of each two parts, (parts, parts), symmetric, 1 on the diagonal."""
-        matrix = torch.eye(len(self.parts))
-        for i, one in enumerate(self.parts):
-            for j, other in enumerate(self.parts[:i]):
-                matrix[i, j] = matrix[j, i] = measure_overlap(one.adapter, other.adapter).value
-        return matrix
+        """The largest of `overlaps` over all modules, (parts, parts), symmetric, 1 on the diagonal."""
+        return torch.stack([*self.overlaps.values()]).amax(dim=0)
 
     def low_rank(self, module: str) -> LowRankDelta:
         """The change of one weight as exact factors, strengths folded in: `up` (out, k), `down` (k, in).

@@ -10,9 +10,9 @@ themselves.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from spectral_diffusion.adapters.file import Adapter
 from spectral_diffusion.spectrum import LowRankDelta, overlap
@@ -27,18 +27,19 @@ def slot_sum(deltas: Sequence[LowRankDelta], strengths: Sequence[float]) -> LowR
     return LowRankDelta(up, torch.cat([delta.down for delta in deltas]))
 
 
-class Overlap(NamedTuple):
-    """How much two adapters share: the largest |U_i^T U_j| or |V_i^T V_j| over common modules, and where it is."""
+def measure_overlaps(adapters: Sequence[Adapter]) -> dict[str, Tensor]:
+    """How much each two adapters share in each weight that any of them changes.
 
-    value: float
-    module: str | None
-
-
-def measure_overlap(one: Adapter, other: Adapter) -> Overlap:
-    """The overlap of two adapters, 0 (disjoint, or no common module) to 1 (a common column)."""
-    worst = Overlap(0.0, None)
-    for module in one.modules.keys() & other.modules.keys():
-        mine, theirs = one.modules[module], other.modules[module]
-        value = max(overlap(mine[side], theirs[side]) for side in ("U", "V"))
-        worst = max(worst, Overlap(value, module), key=lambda found: (found.value, found.module or ""))
-    return worst
+    Returns:
+        By module (adapters, adapters): the larger of |U_i^T U_j| and |V_i^T V_j|, 0 (disjoint) to 1 (a common column);
+        0 where an adapter does not change the module.
+    """
+    found: dict[str, Tensor] = {}
+    for module in dict.fromkeys(module for adapter in adapters for module in adapter.modules):
+        having = [index for index, adapter in enumerate(adapters) if module in adapter.modules]
+        held = [adapters[index].modules[module] for index in having]
+        U, V = (overlap(*(tensors[side].float().cpu() for tensors in held)) for side in ("U", "V"))
+        rows = torch.tensor(having)
+        found[module] = torch.zeros(len(adapters), len(adapters))
+        found[module][rows[:, None], rows] = torch.maximum(U, V)
+    return found

@@ -1,0 +1,169 @@
+"""No two concepts ever hold one column of one base, whoever asks, however many ask at once."""
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spectral_diffusion import ledger as ledger_module
+from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.spectrum import ColumnSlot
+from tests.adapters.making import make_adapter
+
+TOYBOX = {"unet": "a" * 64, "text_encoder": "b" * 64}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "work" / "ledger.json")
+
+
+def test_slots_are_given_in_order_and_kept(ledger: Ledger) -> None:
+    assert ledger.holders() == []
+    assert ledger.claim("toybox", TOYBOX, "octo", 4, 3) == ColumnSlot(0, 4)
+    assert ledger.claim("toybox", TOYBOX, "shell", 4, 3) == ColumnSlot(4, 4)
+    assert ledger.claim("toybox", TOYBOX, "octo", 4, 3) == ColumnSlot(0, 4)
+    assert [str(claim) for claim in Ledger(ledger.path).holders("toybox")] == [
+        "octo (columns 0-3)",
+        "shell (columns 4-7)",
+    ]
+    assert ledger.holders("sd15") == []
+
+
+def test_a_named_slot_is_given_or_refused_with_its_holder(ledger: Ledger) -> None:
+    assert ledger.claim("toybox", TOYBOX, "octo", 4, 3, slot=1) == ColumnSlot(4, 4)
+    with pytest.raises(SlotError, match=r"slot 1 \(columns 4-7\) on toybox is held by octo \(columns 4-7\)"):
+        ledger.claim("toybox", TOYBOX, "shell", 4, 3, slot=1)
+    assert ledger.claim("toybox", TOYBOX, "octo", 4, 3, slot=1) == ColumnSlot(4, 4)
+    for beyond in (-1, 3):
+        with pytest.raises(SlotError, match=f"slot {beyond} of 4 columns does not exist on toybox; choose 0 to 2"):
+            ledger.claim("toybox", TOYBOX, "shell", 4, 3, slot=beyond)
+    assert ledger.claim("toybox", TOYBOX, "octo", 4, 3, slot=2) == ColumnSlot(8, 4)
+    assert ledger.claim("toybox", TOYBOX, "shell", 4, 3, slot=1) == ColumnSlot(4, 4)
+
+
+def test_a_full_base_names_its_holders(ledger: Ledger) -> None:
+    for name in ("octo", "shell"):
+        ledger.claim("toybox", TOYBOX, name, 4, 2)
+    with pytest.raises(SlotError, match=r"none of the 2 slots .* held by octo \(columns 0-3\), shell \(columns 4-7\)"):
+        ledger.claim("toybox", TOYBOX, "rover", 4, 2)
+    for width, capacity in ((0, 3), (4, 0)):
+        with pytest.raises(SlotError, match="choose a smaller rank"):
+            ledger.claim("toybox", TOYBOX, "rover", width, capacity)
+
+
+def test_widths_may_differ_and_then_columns_decide(ledger: Ledger) -> None:
+    ledger.claim("toybox", TOYBOX, "narrow", 2, 16, slot=2)  # columns 4-5
+    assert ledger.claim("toybox", TOYBOX, "wide", 8, 4) == ColumnSlot(8, 8)
+    assert ledger.claim("toybox", TOYBOX, "middle", 4, 8) == ColumnSlot(0, 4)
+    with pytest.raises(SlotError, match=r"held by middle \(columns 0-3\), narrow \(columns 4-5\)"):
+        ledger.claim("toybox", TOYBOX, "late", 8, 4, slot=0)
+
+
+def test_a_concept_trained_again_at_another_width_moves(ledger: Ledger) -> None:
+    ledger.claim("toybox", TOYBOX, "octo", 4, 8)
+    ledger.claim("toybox", TOYBOX, "shell", 4, 8)
+    assert ledger.claim("toybox", TOYBOX, "octo", 8, 4) == ColumnSlot(8, 8)
+    assert [claim.concept for claim in ledger.holders()] == ["shell", "octo"]
+
+
+def test_bases_do_not_meet_but_components_in_common_do(ledger: Ledger) -> None:
+    ledger.claim("toybox", TOYBOX, "octo", 4, 2)
+    assert ledger.claim("sd15", {"unet": "c" * 64}, "octo", 8, 2) == ColumnSlot(0, 8)
+    # The same denoiser under another name, with another text encoder.
+    assert ledger.claim("copy", {"unet": "a" * 64, "text_encoder": "d"}, "shell", 4, 2) == ColumnSlot(4, 4)
+
+
+def test_released_columns_are_free(ledger: Ledger) -> None:
+    with pytest.raises(InputError, match="octo holds no slot; none is held"):
+        ledger.release("octo")
+    ledger.claim("toybox", TOYBOX, "octo", 4, 2)
+    ledger.claim("toybox", TOYBOX, "shell", 4, 2)
+    with pytest.raises(InputError, match="rover holds no slot; release one of: octo, shell"):
+        ledger.release("rover")
+    assert [str(claim) for claim in ledger.release("octo")] == ["octo (columns 0-3)"]
+    assert ledger.claim("toybox", TOYBOX, "rover", 4, 2) == ColumnSlot(0, 4)
+
+
+@given(
+    asks=st.lists(
+        st.tuples(
+            st.sampled_from("abcdefgh"), st.sampled_from([1, 2, 3, 4]), st.one_of(st.just("auto"), st.integers(0, 9))
+        ),
+        max_size=12,
+    )
+)
+def test_whatever_is_asked_no_column_has_two_holders(tmp_path_factory: pytest.TempPathFactory, asks: list) -> None:
+    ledger = Ledger(tmp_path_factory.mktemp("ledger") / "ledger.json")
+    for concept, width, slot in asks:
+        before = ledger.holders()
+        try:
+            given_slot = ledger.claim("toybox", TOYBOX, concept, width, 16 // width, slot)
+        except SlotError:
+            assert ledger.holders() == before
+            continue
+        held = ledger.holders()
+        assert given_slot.start % width == 0 and given_slot.stop <= 16
+        assert [claim.slot for claim in held if claim.concept == concept] == [given_slot]
+        columns = [column for claim in held for column in range(claim.slot.start, claim.slot.stop)]
+        assert len(columns) == len(set(columns))
+
+
+def _claim_some(path: Path, process: int, together: Any, given_starts: Any) -> None:
+    ledger = Ledger(path)
+    together.wait()
+    given_starts.put([ledger.claim("toybox", TOYBOX, f"{process}-{index}", 4, 64).start for index in range(16)])
+
+
+def test_processes_at_once_never_get_one_slot_twice(tmp_path: Path) -> None:
+    path, context = tmp_path / "ledger.json", multiprocessing.get_context("spawn")
+    together, given_starts = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=_claim_some, args=(path, number, together, given_starts)) for number in (0, 1)]
+    for process in processes:
+        process.start()
+    starts = [given_starts.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(starts[0] + starts[1]) == list(range(0, 128, 4))
+    assert [claim.start for claim in Ledger(path).holders()] == list(range(0, 128, 4))
+
+
+def test_a_damaged_ledger_is_told_kept_and_made_again_from_adapters(ledger: Ledger) -> None:
+    ledger.path.parent.mkdir()
+    for damage in ("", "{", "[]", '{"format": 2, "claims": []}', '{"claims": [{"concept": "x"}]}', "\x80\x04"):
+        ledger.path.write_text(damage)
+        for attempt in (
+            ledger.holders,
+            lambda: ledger.claim("toybox", TOYBOX, "octo", 4, 2),
+            lambda: ledger.release("octo"),
+        ):
+            with pytest.raises(InputError, match=r"not a ledger .* slots rebuild"):
+                attempt()
+        assert ledger.path.read_text() == damage
+    adapters = [make_adapter("shell", 1), make_adapter("octo", 0), make_adapter("octo", 0)]
+    assert len(ledger.rebuild(adapters)) == 2
+    assert [str(claim) for claim in ledger.holders("imaginary")] == ["octo (columns 0-1)", "shell (columns 2-3)"]
+    assert ledger.claim("imaginary", adapters[0].fingerprints, "octo", 2, 3) == ColumnSlot(0, 2)
+
+
+def test_names_that_cannot_be_noted_are_refused_before_any_training(ledger: Ledger) -> None:
+    for name in ("", "two\nlines", "x" * 300):
+        with pytest.raises(InputError, match="cannot be noted"):
+            ledger.claim("toybox", TOYBOX, name, 4, 2)
+    assert ledger.holders() == []
+
+
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot"):
+        Ledger(tmp_path / "file" / "ledger.json").claim("toybox", TOYBOX, "octo", 4, 2)
+
+
+def test_a_stuck_process_is_told_rather_than_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "LOCK_TIMEOUT_SECONDS", 0.1)
+    with ledger._locked(), pytest.raises(InputError, match=r"another process has held .* for 0.1 seconds"):
+        Ledger(ledger.path).claim("toybox", TOYBOX, "octo", 4, 2)
