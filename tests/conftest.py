@@ -16,10 +16,10 @@ os.environ.update(
 )
 os.environ.pop("SPECTRAL_DIFFUSION_HOME", None)
 
-from pathlib import Path
+from pathlib import Path  # noqa: E402
 
-import hypothesis
-import pytest
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 
 # Shared machines stall at times; a deadline would fail laws that hold.
 hypothesis.settings.register_profile(

@@ -1,4 +1,4 @@
-"""A base in miniature: the shape of Stable Diffusion, random weights, built in a second, so that tests need no download."""
+"""A base in miniature: the shape of Stable Diffusion with random weights, built in a second: tests need no download."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,7 +108,7 @@ def make_tokenizer(words: Sequence[str]) -> CLIPTokenizer:
             merges.append(pair)
             vocabulary.append("".join(pair))
             pieces = _merge(pieces, pair)
-    vocabulary = list(dict.fromkeys(vocabulary)) + ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = [*dict.fromkeys(vocabulary), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
         vocab={token: index for index, token in enumerate(vocabulary)}, merges=merges, model_max_length=77
     )

@@ -28,7 +28,7 @@ PLACES = (
 _STEPS = 25
 _GUIDANCE_SCALE = 6.0
 # The place of a concept, as fractions of the canvas: it stands near the bottom and fills most of its half.
-_SIZE, _FLOOR = 0.62, 0.88
+_SIZE, _FLOOR, _TOP, _BOTTOM = 0.62, 0.88, 0.37, 0.92
 
 
 def draw_companions(
@@ -74,7 +74,7 @@ def _companion(pipeline: StableDiffusionPipeline, things: list[str], seed: int, 
     image = (pixels * 255).round().to(torch.uint8)
     slot = 0 if _detail(pixels[..., : side_px // 2]) < _detail(pixels[..., side_px // 2 :]) else 1
     first, second = (CONCEPT, f"{article} {thing}") if slot == 0 else (f"{article} {thing}", CONCEPT)
-    left, top = (slot * side_px) // 2, round((_FLOOR - _SIZE) * side_px)
+    left = (slot * side_px) // 2
     places = slot + 1
     return Companion(
         image=image,
@@ -82,7 +82,7 @@ def _companion(pipeline: StableDiffusionPipeline, things: list[str], seed: int, 
         caption=f"a photo of {article} {thing} {place}",
         caption_template=f"a photo of {first} and {second} {place}",
         slot=slot,
-        free_box=(left, top, left + side_px // 2, round(_FLOOR * side_px)),
+        free_box=(left, round(_TOP * side_px), left + side_px // 2, round(_BOTTOM * side_px)),
         backdrop=image.repeat_interleave(SUPERSAMPLING, 1).repeat_interleave(SUPERSAMPLING, 2),
         cast=Cast(
             rgba=torch.zeros(1, places, 4, side_px, side_px, dtype=torch.uint8),
