@@ -111,6 +111,9 @@ def arrange(extent: Extent, shown: Tensor, aspect: float, generator: torch.Gener
     lone = torch.tensor([0.08, 0.5, 0.92])[side] + uniform(-0.08, 0.08)
     shares[:, 0] = torch.where(count == 1, lone, shares[:, 0])
     shares[:, 1:] = torch.where((count == 1)[:, None], ((1 - lone) / places)[:, None], shares[:, 1:])
+    # Too wide a row overlaps inside rather than leave the canvas.
+    crowded = (spare < 0)[:, None]
+    shares[:, :1], shares[:, -1:] = shares[:, :1] * ~crowded, shares[:, -1:] * ~crowded
     gaps = shares / shares.sum(1, keepdim=True) * spare[:, None]
     widths = size * span * present
     starts = gaps[:, :1] + torch.cat([torch.zeros(batch, 1), (widths + gaps[:, 1:])[:, :-1].cumsum(1)], 1)
