@@ -44,7 +44,7 @@ def octopus(body: Assembly, p: Vector, form: Form) -> None:
 def tortoise(body: Assembly, p: Vector, form: Form) -> None:
     """A domed shell on four stumps. Shape: shell width, height, length, leg spread, head size."""
     head, scale = form.local(p, "head"), form["head_radius"]
-    width, tall, long = form.between(0, 0.54, 0.66), form.between(1, 0.46, 0.6), form.between(2, 0.58, 0.7)
+    width, tall, long = form.between(0, 0.54, 0.66), form.between(1, 0.46, 0.6), form.between(2, 0.56, 0.66)
     shell = ellipsoid(p, (0, 0.28, -0.16), (width, tall, long))
     body.add(_cut_below(shell, p, 0.24), Material.MAIN, 0)
     body.add(ellipsoid(p, (0, 0.27, -0.16), (width + 0.06, 0.11, long + 0.06)), Material.PART, 0.02)
@@ -55,7 +55,7 @@ def tortoise(body: Assembly, p: Vector, form: Form) -> None:
         for z in (-0.55, 0.2):
             body.add(capsule(p, (x * spread, 0.25, z), (x * (spread + 0.06), 0.15, z), 0.15), Material.LIMB, 0.03)
             body.add(ellipsoid(p, (x * (spread + 0.07), 0.07, z + 0.04), (0.16, 0.08, 0.18)), Material.TIP, 0.03)
-    body.add(capsule(p, (0, 0.2, -0.75), (0, 0.14, -0.98), 0.08, 0.03), Material.LIMB, 0.03)
+    body.add(capsule(p, (0, 0.2, -0.7), (0, 0.14, -0.92), 0.08, 0.03), Material.LIMB, 0.03)
 
 
 def _cut_below(distance: Tensor, p: Vector, height: float) -> Tensor:
@@ -128,7 +128,7 @@ def rabbit(body: Assembly, p: Vector, form: Form) -> None:
         body.add(capsule(p, (x * 0.2, 0.48, 0.06), (x * arms, 0.34, 0.2), 0.1), Material.LIMB, 0.04)
     body.add(sphere(p, (0.1, 0.22, -0.34), 0.15), Material.PALE, 0.02)
     body.add(ellipsoid(head, (0, 0, 0), (1.05, 0.98, 0.96)) * scale, Material.MAIN, 0.04)
-    tall, spread = form.between(1, 1.6, 1.85), form.between(2, 0.45, 0.8)
+    tall, spread = form.between(1, 1.45, 1.7), form.between(2, 0.45, 0.8)
     for x in SIDES:
         body.add(
             capsule(head, (x * 0.42, 0.75, -0.1), (x * spread, tall, -0.15), 0.25, 0.2) * scale, Material.PART, 0.03

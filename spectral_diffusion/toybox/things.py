@@ -77,7 +77,7 @@ def chair(body: Assembly, p: Vector, form: Form) -> None:
 def table(body: Assembly, p: Vector, form: Form) -> None:
     """A round or square top on four legs. Shape: width, round below 1/2 and square above, height, leg width, depth."""
     wide, tall = form.between(0, 0.66, 0.8), form.between(2, 0.6, 0.74)
-    deep, leg = form.between(4, 0.44, 0.56), form.between(3, 0.06, 0.09)
+    deep, leg = form.between(4, 0.44, 0.52), form.between(3, 0.06, 0.09)
     square = box(p, (0, tall, 0), (wide, 0.07, deep), 0.05)
     disc = cylinder(p, (0, tall, 0), wide * 0.96, 0.07, 0.05)
     body.add(torch.where(form["shape_1"] > 0.5, square, disc), Material.MAIN)

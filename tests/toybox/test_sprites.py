@@ -72,7 +72,7 @@ def test_outlines_are_smooth_and_colours_reach_beyond_them():
     edge = torch.nn.functional.max_pool2d(inside[None].float(), 3, 1, 1)[0].bool() & ~inside
     # Most pixels just outside the full ones are partly covered.
     assert int((soft & edge).sum()) > 0.5 * int(edge.sum())
-    assert bool((rgba[0][edge] > rgba[1][edge] + 30).all())
+    assert bool((rgba[0][edge] > 1.8 * rgba[1][edge]).all())
 
 
 def test_the_main_colour_is_the_colour_asked_for():
