@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spectral_diffusion.cli import options
-from spectral_diffusion.cli.console import answer, answering
+from spectral_diffusion.cli.console import answer, answering, check_writable
 from spectral_diffusion.cli.fuse import read_fused
 from spectral_diffusion.cli.progress import DrawingBar
 from spectral_diffusion.errors import InputError
@@ -104,10 +104,12 @@ def command(
         written.append((path, picture))
 
     with answering(as_json), DrawingBar() as bar:
+        check_writable(folder)
         if source is not None:
             refused = {"--rename": rename, "--allow-other-base": allow_other_base, "--config": config_path}
             _refuse_beside_from([name for name, value in refused.items() if value])
-            places = [workspace.adapters, *map(Path, adapters)]
+            own = [workspace.adapters] if workspace.adapters.is_dir() else []
+            places = [*own, *map(Path, adapters)]
             _repeat(source, base, device, places, asked, seed, count, keep)
         else:
             if prompt is None:
