@@ -134,5 +134,5 @@ def forms(toys: Sequence[Toy], yaw_radians: Tensor, poses: Sequence[Pose | None]
 
 
 def pattern_axis(kind: str) -> int:
-    """Along which axis stripes follow each other: from head to tail on four legs, else upwards."""
-    return 2 if kind in ("dog", "tortoise", "duck", "car") else 1
+    """Along which axis stripes follow each other: from head to tail on four legs, across flat things, else upwards."""
+    return {"dog": 2, "tortoise": 2, "duck": 2, "car": 2, "chair": 0, "table": 0}.get(kind, 1)

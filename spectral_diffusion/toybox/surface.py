@@ -114,7 +114,7 @@ def pattern(name: str, kind: str, p: Vector, normal: Vector, pixel_size: float) 
     if name in ("striped", "wavy"):
         along, period = p[axis], _STRIPE_PERIOD
         if name == "wavy":
-            across = p[0] + p[2] if axis == 1 else p[1] + 0.3 * p[0]
+            across = (p[1] + p[2], p[0] + p[2], p[0] + 1.5 * p[1])[axis]
             along, period = along + 0.055 * torch.sin(across * 15.0), _WAVE_PERIOD
         phase = torch.remainder(along / period, 1.0)
         return softly((phase - 0.5).abs() - 0.25, period, pixel_size * 1.5)

@@ -66,8 +66,8 @@ def chair(body: Assembly, p: Vector, form: Form) -> None:
     """A seat, a slatted back and four legs. Shape: seat width, back height, seat height, leg width, depth."""
     wide, seat, deep = form.between(0, 0.4, 0.5), form.between(2, 0.5, 0.62), form.between(4, 0.36, 0.44)
     back, leg = form.between(1, 0.34, 0.46), form.between(3, 0.06, 0.085)
-    body.add(box(p, (0, seat, 0), (wide, 0.075, deep), 0.05), Material.MAIN)
-    body.add(box(p, (0, seat + 0.04 + back, -deep + 0.07), (wide, back, 0.07), 0.05), Material.PART, 0.02)
+    body.add(box(p, (0, seat, 0), (wide, 0.075, deep), 0.05), Material.PART)
+    body.add(box(p, (0, seat + 0.04 + back, -deep + 0.07), (wide, back, 0.07), 0.05), Material.MAIN, 0.02)
     for x in SIDES:
         for z in SIDES:
             foot = (x * (wide - 0.06), leg, z * (deep - 0.06))

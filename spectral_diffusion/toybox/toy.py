@@ -94,7 +94,7 @@ class Toy:
         marks: At most one in each place.
         limb_colour: Legs, arms, tentacles (and a tortoise's head) in a second colour.
         tip_colour: Ends of the limbs: paws, hands, feet, tentacle tips.
-        part_colour: The part that marks the kind: ears, wings, hair, a car's roof, a cup's handle.
+        part_colour: The part that marks the kind: ears, wings, hair, a car's roof, a cup's handle, a seat.
         shape: Five proportions in [0, 1]; what each varies differs per kind.
 
     Raises:

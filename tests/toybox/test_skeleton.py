@@ -31,7 +31,7 @@ def _figures(kind, seed, count):
 
 @pytest.mark.parametrize("kind", FIGURES)
 def test_keypoints_lie_on_the_figure(kind):
-    sprites = render_sprites(*_figures(kind, 1, 12), sprite_px=_SIZE)
+    sprites = render_sprites(*_figures(kind, 1, 12), sprite_px=_SIZE, chunk=12)
     mask = torch.nn.functional.max_pool2d((sprites.rgba[:, 3:] > 0).float(), 3, 1, 1)[:, 0]
     x, y = (sprites.keypoints[..., i] * _SIZE for i in (0, 1))
     assert float(torch.stack([x, y]).min()) >= 0 and float(torch.stack([x, y]).max()) < _SIZE

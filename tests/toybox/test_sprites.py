@@ -101,7 +101,9 @@ def test_every_mark_place_and_accessory_shows(kind):
     marks = {place: Mark(names.get(place, "star"), "red", place) for place in places_of(kind)}
     toys = [Toy(kind, "white"), *(Toy(kind, "white", marks=(mark,)) for mark in marks.values())]
     toys += [Toy(kind, "white", accessories=(Accessory(name, "red"),)) for name in accessories_of(kind)]
-    pictures = render_sprites(toys, torch.full((len(toys),), 0.5), [None] * len(toys), sprite_px=80).rgba.int()
+    pictures = render_sprites(
+        toys, torch.full((len(toys),), 0.5), [None] * len(toys), sprite_px=64, chunk=16
+    ).rgba.int()
     for what, picture in zip((*marks, *accessories_of(kind)), pictures[1:], strict=True):
         assert _changed(pictures[0], picture) > 12, what
 
