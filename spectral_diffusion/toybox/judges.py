@@ -167,7 +167,7 @@ def draw(
     folder: Path, prompts: Sequence[JudgedPrompt], device: torch.device | str, *, seed: int = 0, batch_size: int = 16
 ) -> list[Tensor]:
     """Draw prompts with plain diffusers from a folder of weights: uint8 (3, h, w) each, in order."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(device)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder).to(device, torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     drawn: dict[int, Tensor] = {}
     for canvas, (width_px, height_px) in CANVASES_PX.items():
@@ -266,7 +266,7 @@ def judge(
         scenes: Fresh renders per canvas for the fidelity.
         prompts: Prompts to draw.
     """
-    vae = AutoencoderKL.from_pretrained(folder / "vae").to(device).eval()
+    vae = AutoencoderKL.from_pretrained(folder / "vae").to(device, torch.float32).eval()
     measures: dict[str, Any] = {
         f"vae_{canvas}": fidelity(vae, fresh_scenes(world, scenes, canvas)) for canvas in CANVASES_PX
     }

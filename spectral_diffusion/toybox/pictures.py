@@ -202,7 +202,8 @@ class CaptionProcess:
     def result(self) -> Captions:
         """Wait for the captions; write them here should the other process have failed."""
         if self._process.wait() == 0:
-            return torch.load(self._folder / "captions.pt", weights_only=False)
+            scenes, toys = torch.load(self._folder / "captions.pt", weights_only=True)
+            return Captions(scenes, toys)
         return write_captions(self._order, CLIPTokenizer.from_pretrained(self._tokenizer_folder), processes=1)
 
 
@@ -281,7 +282,7 @@ def main() -> None:
         order = pickle.load(file)
     tokenizer = CLIPTokenizer.from_pretrained(options.tokenizer)
     captions = write_captions(order, tokenizer, processes=max(1, (os.cpu_count() or 1) * 3 // 4))
-    torch.save(captions, options.captions / "captions.pt.part")
+    torch.save((captions.scenes, captions.toys), options.captions / "captions.pt.part")
     (options.captions / "captions.pt.part").replace(options.captions / "captions.pt")
 
 

@@ -210,7 +210,7 @@ class Pretraining:
     def _vae(self, pictures: list[Pictures]) -> AutoencoderKL:
         vae = None
         if (self._folder / "vae" / "config.json").is_file():
-            vae = AutoencoderKL.from_pretrained(self._folder / "vae").to(self._device)
+            vae = AutoencoderKL.from_pretrained(self._folder / "vae").to(self._device, torch.float32)
             if not self._is_due("vae"):
                 return vae.to(memory_format=torch.channels_last).eval()
         vae, record = train_vae(
@@ -235,8 +235,8 @@ class Pretraining:
         start = None
         if all((self._folder / part / "config.json").is_file() for part in ("unet", "text_encoder")):
             start = Denoiser(
-                UNet2DConditionModel.from_pretrained(self._folder / "unet"),
-                CLIPTextModel.from_pretrained(self._folder / "text_encoder", dtype=torch.float32),
+                UNet2DConditionModel.from_pretrained(self._folder / "unet").float(),
+                CLIPTextModel.from_pretrained(self._folder / "text_encoder").float(),
             )
             log.info("the denoiser goes on from %s", self._folder)
         left = self._recipe.budget_seconds - self._recipe.judging_seconds - self._elapsed_seconds
@@ -348,9 +348,10 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Command line."""
     options = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", datefmt="%H:%M:%S", force=True)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    log.setLevel(logging.INFO)
     transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    diffusers.utils.logging.disable_progress_bar()
     device = torch.device(options.device)
     if options.rehearse:
         prepare_device(device)
