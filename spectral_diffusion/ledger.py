@@ -124,19 +124,22 @@ class Ledger:
                 self._write([*kept, made])
         return made.slot
 
-    def release(self, concept: str) -> list[Claim]:
-        """Free all columns of a concept and return what it held.
+    def release(self, concept: str, base: str | None = None) -> list[Claim]:
+        """Free the columns of a concept, on all bases or on the one of that name, and return what it held.
 
         Raises:
             InputError: It holds none; or the file is not a ledger, or cannot be written.
         """
         with self._locked():
             claims = self._read()
-            released = [claim for claim in claims if claim.concept == concept]
+            released = [claim for claim in claims if claim.concept == concept and base in (None, claim.base)]
             if not released:
                 names = ", ".join(sorted({claim.concept for claim in claims}))
-                raise InputError(f"{concept} holds no slot", f"release one of: {names}" if names else "none is held")
-            self._write([claim for claim in claims if claim.concept != concept])
+                raise InputError(
+                    f"{concept} holds no slot{f' of {base}' if base else ''}",
+                    f"release one of: {names}" if names else "none is held",
+                )
+            self._write([claim for claim in claims if claim not in released])
         return released
 
     def rebuild(self, adapters: Iterable[Adapter]) -> list[Claim]:

@@ -89,6 +89,15 @@ def test_released_columns_are_free(ledger: Ledger) -> None:
     assert ledger.claim("toybox", TOYBOX, "rover", 4, 2) == ColumnSlot(0, 4)
 
 
+def test_columns_of_one_base_are_released_apart_from_another_s(ledger: Ledger) -> None:
+    ledger.claim("toybox", TOYBOX, "octo", 4, 2)
+    ledger.claim("sd15", {"unet": "c" * 64}, "octo", 8, 2)
+    with pytest.raises(InputError, match="octo holds no slot of sdxl"):
+        ledger.release("octo", "sdxl")
+    assert [claim.base for claim in ledger.release("octo", "sd15")] == ["sd15"]
+    assert [claim.base for claim in ledger.holders()] == ["toybox"]
+
+
 @given(
     asks=st.lists(
         st.tuples(

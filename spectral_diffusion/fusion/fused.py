@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 from torch import Tensor
 
 from spectral_diffusion.adapters.file import FORMAT, Adapter, TokenInfo, first_fault, naming, read_file, write_file
@@ -29,7 +29,8 @@ class FusedPart(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    adapter: Adapter
+    # An adapter was checked when it was made.
+    adapter: InstanceOf[Adapter]
     strength: Finite = 1.0
     factor_scale: Finite = 1.0
 
@@ -72,7 +73,7 @@ class FusedAdapter(BaseModel):
 
     model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
 
-    parts: tuple[FusedPart, ...] = Field(min_length=1)
+    parts: tuple[InstanceOf[FusedPart], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
