@@ -175,7 +175,7 @@ def _train(
 ) -> None:
     ledger = Ledger(workspace.ledger_path)
     for number, concept in enumerate(result.concepts):
-        on_stage(f"training {concept.token}, a {concept.class_word}, in slot {number}")
+        on_stage(f"training {concept.token}, {with_article(concept.class_word)}, in slot {number}")
         losses: list[float] = []
 
         def step_done(progress: StepReport, losses: list[float] = losses) -> None:
@@ -212,7 +212,7 @@ def _draw(
     group = tuple(result.concepts)
 
     def draw(concepts: tuple[Concept, ...], by: str, scene: str, seed: int) -> None:
-        named = [f"{_article(concept.class_word)}" if by == "base" else concept.token for concept in concepts]
+        named = [with_article(concept.class_word) if by == "base" else concept.token for concept in concepts]
         weights = {"base": None, "alone": alone[concepts[0].name], "fused": result.fused}[by]
         wide = len(concepts) > 1
         (picture,) = generate(
@@ -282,5 +282,6 @@ def _score(result: DemoResult, scorer: Scorer) -> None:
     result.leaks = leak_matrix(scorer, together, boxes, photographs)
 
 
-def _article(noun: str) -> str:
+def with_article(noun: str) -> str:
+    """The noun with "a" or "an" before it, as captions name it."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spectral_diffusion.demo import DemoResult, Drawn
+from spectral_diffusion.demo import DemoResult, Drawn, with_article
 from spectral_diffusion.diffusion.score import AlignmentScore, Estimate
 from spectral_diffusion.images import contact_sheet, save_png
 from spectral_diffusion.report import Picture, Report
 from spectral_diffusion.workspace import write_atomically
 
+# Five to a row on a desk, two on a phone.
+_SQUARE_PX = 165
+_WIDE_PX = 280
 _DRAWN_BY = {"base": "base, class word", "alone": "alone", "fused": "fused"}
 
 
@@ -98,7 +101,7 @@ def demo_report(result: DemoResult) -> Report:
         "One fused adapter, one prompt that names all concepts from left to right, no layout given. Each prompt is "
         f"drawn with {len(together) // max(len({drawn.scene for drawn in together}), 1)} seeds; none was picked out.",
     )
-    report.pictures([_captioned(drawn) for drawn in together], min_width_px=280)
+    report.pictures([_captioned(drawn) for drawn in together], min_width_px=_WIDE_PX)
     _add_concepts(report, result)
     _add_slots(report, result)
     if result.scorer_name is not None:
@@ -131,18 +134,20 @@ def _add_concepts(report: Report, result: DemoResult) -> None:
     names = [concept.name for concept in result.concepts]
     report.section(
         "Each concept, before and after fusion",
-        "Its photographs, then the same seeds drawn by its adapter alone and by the fused one. What the base draws for "
-        "the class word shows where training began.",
+        "Its photographs; then what the base draws for the class word, which is where training began; then pairs of the "
+        "same seed, drawn by its adapter alone and by the fused one.",
     )
     for concept in result.concepts:
-        report.paragraph(f"{concept.token}, a {concept.class_word}")
-        pictures = [Picture(photo.image, f"photograph {index}") for index, photo in enumerate(concept.photographs, 1)]
-        drawn = [result.pictures(by, concept.name) for by in ("base", "alone", "fused")]
-        report.pictures([*pictures, *(_captioned(one) for group in drawn for one in group)])
+        report.paragraph(f"{concept.token}, {with_article(concept.class_word)}")
+        photographs = [Picture(photo.image, f"photograph {n}") for n, photo in enumerate(concept.photographs, 1)]
+        report.pictures(photographs, min_width_px=_SQUARE_PX)
+        base, alone, fused = (result.pictures(by, concept.name) for by in ("base", "alone", "fused"))
+        pairs = [drawn for pair in zip(alone, fused, strict=True) for drawn in pair]
+        report.pictures([_captioned(drawn) for drawn in [*base, *pairs]], min_width_px=_SQUARE_PX)
     report.section(
         "The same prompts without adapters", "The base draws the class words: three toys, none of them ours."
     )
-    report.pictures([_captioned(drawn) for drawn in result.pictures("base", *names)], min_width_px=280)
+    report.pictures([_captioned(drawn) for drawn in result.pictures("base", *names)], min_width_px=_WIDE_PX)
 
 
 def _add_slots(report: Report, result: DemoResult) -> None:

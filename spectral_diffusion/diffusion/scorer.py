@@ -80,13 +80,15 @@ def load_scorer(name: str = "toybox", *, device: torch.device | str = "cpu") -> 
         raise InputError(
             "toybox's own scorer is missing from this installation", "install again, or name another with --scorer"
         )
+    # Reports travel; of a local path only its last part is told in them.
     if folder.is_dir():
-        identifier, pretrained = f"local-dir:{folder}", None
+        identifier, pretrained, label = f"local-dir:{folder}", None, name if name == "toybox" else folder.resolve().name
     elif name.startswith("hf-hub:"):
-        identifier, pretrained = name, None
+        identifier, pretrained, label = name, None, name
     else:
         identifier, _, tag = name.partition(":")
         pretrained = _known_weights(name, identifier, tag)
+        label = f"{identifier}:{Path(tag).name}"
     # Imported late: open_clip takes seconds, and drawing does not need it.
     import open_clip
 
@@ -98,7 +100,7 @@ def load_scorer(name: str = "toybox", *, device: torch.device | str = "cpu") -> 
         except Exception as error:  # open_clip, the hub and torch raise whatever they like
             raise _not_loadable(name, folder.is_dir() or Path(pretrained or "").is_file(), error) from error
     model, preprocess = loaded
-    return Scorer(name, model.eval(), tokenizer, preprocess, device)
+    return Scorer(label, model.eval(), tokenizer, preprocess, device)
 
 
 def _known_weights(name: str, model: str, tag: str) -> str:
