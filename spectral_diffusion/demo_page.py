@@ -134,8 +134,8 @@ def _add_concepts(report: Report, result: DemoResult) -> None:
     names = [concept.name for concept in result.concepts]
     report.section(
         "Each concept, before and after fusion",
-        "Its photographs; then what the base draws for the class word, which is where training began; then pairs of the "
-        "same seed, drawn by its adapter alone and by the fused one.",
+        "Its photographs; then what the base draws for the class word, which is where training began; then pairs of "
+        "the same seed, drawn by its adapter alone and by the fused one.",
     )
     for concept in result.concepts:
         report.paragraph(f"{concept.token}, {with_article(concept.class_word)}")
