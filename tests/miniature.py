@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+import transformers
+
+# Their annotations know neither tuples of several levels nor a pipeline without a safety checker.
+_diffusers: Any = diffusers
+_transformers: Any = transformers
 
 WORDS = (
     "a", "an", "and", "the", "of", "in", "on", "with", "to", "left", "right", "between", "next",
@@ -32,7 +37,7 @@ def make_miniature(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer = make_tokenizer(WORDS)
-        unet = UNet2DConditionModel(
+        unet = _diffusers.UNet2DConditionModel(
             sample_size=16,
             in_channels=4,
             out_channels=4,
@@ -45,7 +50,7 @@ def make_miniature(
             norm_num_groups=16,
             use_linear_projection=linear_projection,
         )
-        vae = AutoencoderKL(
+        vae = _diffusers.AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,
             up_block_types=("UpDecoderBlock2D",) * 3,
             block_out_channels=(8, 16, 16),
@@ -55,8 +60,8 @@ def make_miniature(
             sample_size=64,
             scaling_factor=1.0,
         )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
+        text_encoder = _transformers.CLIPTextModel(
+            _transformers.CLIPTextConfig(
                 vocab_size=len(tokenizer),
                 hidden_size=32,
                 intermediate_size=64,
@@ -72,7 +77,7 @@ def make_miniature(
     for module in (unet, vae, text_encoder):
         for parameter in module.parameters():
             parameter.data = parameter.data.half().to(dtype)
-    scheduler = DPMSolverMultistepScheduler(
+    scheduler = _diffusers.DPMSolverMultistepScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -80,7 +85,7 @@ def make_miniature(
         timestep_spacing="trailing",
         steps_offset=1,
     )
-    StableDiffusionPipeline(
+    _diffusers.StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
@@ -93,7 +98,7 @@ def make_miniature(
     return folder
 
 
-def make_tokenizer(words: Sequence[str]) -> CLIPTokenizer:
+def make_tokenizer(words: Sequence[str]) -> Any:
     """A byte-level CLIP tokenizer, 77 long, that knows the given words as one token each."""
     letters = _byte_letters()
     merges: list[tuple[str, str]] = []
@@ -109,7 +114,7 @@ def make_tokenizer(words: Sequence[str]) -> CLIPTokenizer:
             vocabulary.append("".join(pair))
             pieces = _merge(pieces, pair)
     vocabulary = [*dict.fromkeys(vocabulary), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(
+    return _transformers.CLIPTokenizer(
         vocab={token: index for index, token in enumerate(vocabulary)}, merges=merges, model_max_length=77
     )
 

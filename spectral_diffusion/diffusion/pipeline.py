@@ -259,7 +259,8 @@ def _draw(
         return tensors
 
     sampler = DPMSolverMultistepScheduler.from_config(base.scheduler.config, algorithm_type="dpmsolver++")
-    output: Any = base.pipeline(sampler)(
+    pipeline: Any = base.pipeline(sampler)
+    output = pipeline(
         prompt_embeds=embeds[0],
         negative_prompt_embeds=embeds[1],
         latents=noise.to(base.device, base.dtype),

@@ -85,8 +85,8 @@ def tokenize(
     Raises, Warns: as `encode_prompts`.
     """
     # Any id will do where a vector goes, but the text encoder looks for the first end token to pool.
-    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    filler = next(index for index in range(len(special) + 1) if index not in special)
+    bos, eos, pad = _special_ids(tokenizer)
+    filler = next(number for number in range(4) if number not in (bos, eos, pad))
     ids: list[list[int]] = []
     sources: list[tuple[str, int]] = []
     places = torch.zeros(len(prompts), length, dtype=torch.bool)
@@ -98,14 +98,14 @@ def tokenize(
                 PromptCutWarning(f"the prompt is longer than {length} tokens; lost: {_text(tokenizer, lost)!r}"),
                 stacklevel=3,
             )
-        line = [tokenizer.bos_token_id]
+        line = [bos]
         for item in kept:
             if isinstance(item, tuple):
                 places[row, len(line)] = True
                 sources.append(item)
             line.append(filler if isinstance(item, tuple) else item)
-        line.append(tokenizer.eos_token_id)
-        ids.append(line + [tokenizer.pad_token_id] * (length - len(line)))
+        line.append(eos)
+        ids.append(line + [pad] * (length - len(line)))
     return TokenizedPrompts(torch.tensor(ids, dtype=torch.int64), places, tuple(sources))
 
 
@@ -114,10 +114,11 @@ def encode(base: Base, tokenized: TokenizedPrompts, tokens: ConceptTokens) -> Te
     used = {token for token, _ in tokenized.sources}
     layers = _check_vectors(base, {token: tokens[token] for token in sorted(used)})
     input_ids = tokenized.input_ids.to(base.device)
-    embedding = base.text_encoder.get_input_embeddings()
     if not used:
         return base.text_encoder(input_ids)[0]
-    with _rows_replaced(embedding, tokenized.places.repeat(layers or 1, 1), _rows(tokenized, tokens, layers)):
+    with _rows_replaced(
+        token_embedding(base), tokenized.places.repeat(layers or 1, 1), _rows(tokenized, tokens, layers)
+    ):
         embeds: Tensor = base.text_encoder(input_ids.repeat(layers or 1, 1))[0]
     return embeds if layers is None else embeds.unflatten(0, (layers, -1))
 
@@ -146,8 +147,14 @@ def class_word_vectors(base: Base, class_word: str, count: int) -> Tensor:
     ids = _word_ids(base.tokenizer, class_word)
     if not ids:
         raise InputError("the class word is empty", "name what the concept is, such as octopus")
-    rows = base.text_encoder.get_input_embeddings().weight.detach()[torch.tensor(ids, device=base.device)]
+    rows = token_embedding(base).weight.detach()[torch.tensor(ids, device=base.device)]
     return nn.functional.adaptive_avg_pool1d(rows.float().T, count).T.contiguous()
+
+
+def token_embedding(base: Base) -> nn.Embedding:
+    """Where the text encoder looks up its tokens' embeddings."""
+    embedding: Any = base.text_encoder.get_input_embeddings()
+    return embedding
 
 
 def unknown_tokens(prompt: str, known: Sequence[str]) -> list[str]:
@@ -185,6 +192,10 @@ def _items(tokenizer: CLIPTokenizer, prompt: str, vector_counts: Mapping[str, in
 def _word_ids(tokenizer: CLIPTokenizer, text: str) -> list[int]:
     encoded: Any = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)
     return list(encoded.input_ids)
+
+
+def _special_ids(tokenizer: Any) -> tuple[int, int, int]:
+    return tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
 
 
 def _text(tokenizer: CLIPTokenizer, items: Sequence[int | tuple[str, int]]) -> str:

@@ -191,7 +191,11 @@ def test_half_precision_keeps_a_small_change_beside_the_weight(dtype: torch.dtyp
     change = nn.functional.linear(inputs.float(), delta.dense())
     model = {"unet": nn.ModuleDict({"layer": layer})}
     seen: list[Tensor] = []
-    layer.register_forward_hook(lambda module, args, output: seen.append(output))
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append(output)
+
+    layer.register_forward_hook(note)
     with attach(model, {"unet.layer": delta}):
         adapted = layer(inputs)
     assert adapted.dtype == dtype

@@ -58,7 +58,9 @@ def test_a_seed_is_a_picture_bit_for_bit_alone_or_among_others(base: Base, fused
 
 def test_the_plain_base_draws_what_plain_diffusers_draws(base: Base):
     own = generate(base, None, "a red dog", negative_prompt="blue", **SMALL)[0].image
-    plain = base.pipeline(DPMSolverMultistepScheduler.from_config(base.scheduler.config, algorithm_type="dpmsolver++"))
+    plain: Any = base.pipeline(
+        DPMSolverMultistepScheduler.from_config(base.scheduler.config, algorithm_type="dpmsolver++")
+    )
     reference = plain(
         "a red dog",
         negative_prompt="blue",
@@ -269,7 +271,7 @@ def test_records_name_concepts_and_not_files(fused: FusedAdapter):
 
 
 def test_each_picture_has_a_sampler_of_its_own(base: Base, monkeypatch: pytest.MonkeyPatch):
-    made: list[DPMSolverMultistepScheduler] = []
+    made: list[Any] = []
     original = DPMSolverMultistepScheduler.from_config
 
     def noted(*given: Any, **named: Any) -> Any:

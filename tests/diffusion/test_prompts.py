@@ -1,6 +1,7 @@
 """Concept tokens in prompts: a token stands for its vectors, wherever it is, and for nothing else."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from spectral_diffusion.diffusion.prompts import (
     class_word_vectors,
     encode_prompts,
     join_layers,
+    token_embedding,
     tokenize,
     unknown_tokens,
 )
@@ -89,11 +91,11 @@ def test_the_gradient_is_that_of_finite_differences(base: Base):
 
 
 def test_encoding_leaves_no_trace(base: Base):
-    size, weight = len(base.tokenizer), base.text_encoder.get_input_embeddings().weight.clone()
+    size, weight = len(base.tokenizer), token_embedding(base).weight.clone()
     encode_prompts(base, ["a <x>"], {"<x>": torch.randn(3, 32)})
     with pytest.raises(BaseMismatchError):
         encode_prompts(base, ["a <x>"], {"<x>": torch.randn(3, 31)})
-    embedding = base.text_encoder.get_input_embeddings()
+    embedding = token_embedding(base)
     assert len(base.tokenizer) == size
     assert torch.equal(embedding.weight, weight)
     assert not embedding._forward_hooks
@@ -175,10 +177,12 @@ def test_vectors_of_another_base_are_refused(base: Base):
 
 
 def test_class_words_start_a_token_at_their_own_embeddings(base: Base):
-    rows = base.text_encoder.get_input_embeddings().weight.detach()
+    rows = token_embedding(base).weight.detach()
+
+    tokenizer: Any = base.tokenizer
 
     def own(text: str) -> Tensor:
-        return rows[torch.tensor(base.tokenizer(text, add_special_tokens=False).input_ids)].float()
+        return rows[torch.tensor(tokenizer(text, add_special_tokens=False).input_ids)].float()
 
     assert torch.equal(class_word_vectors(base, "red dog", 2), own("red dog"))
     torch.testing.assert_close(class_word_vectors(base, "red dog", 1), own("red dog").mean(0, keepdim=True))
