@@ -46,8 +46,9 @@ class LearningRates(_Frozen):
 class TrainingConfig(_Frozen):
     """How a concept is trained.
 
-    Ranks are columns per slot; `gradient_clip` is the largest gradient norm of one slot (0: no clipping);
-    `min_snr_gamma`, `noise_offset`, `prior_weight`, `checkpoint_every` and `sample_every` are switched off by 0.
+    `rank` is the columns of a slot, `resolution_px` the side of the square that photographs are fitted to, and
+    `gradient_clip` the largest gradient norm of one slot. 0 switches off `gradient_clip`, `min_snr_gamma`,
+    `noise_offset`, `cutmix_probability`, `prior_weight`, `checkpoint_every` and `sample_every`.
     """
 
     method: Literal["spectral", "rotation"]
@@ -58,8 +59,7 @@ class TrainingConfig(_Frozen):
     vectors_per_token: int = Field(ge=1, le=32)
     layerwise_tokens: bool
 
-    width_px: int = Field(ge=16, le=4096)
-    height_px: int = Field(ge=16, le=4096)
+    resolution_px: int = Field(ge=16, le=4096)
     caption_templates: tuple[str, ...] = Field(min_length=1)
     flip: bool
     masks: Literal["auto", "grabcut", "attention", "none"]

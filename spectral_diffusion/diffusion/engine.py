@@ -288,8 +288,8 @@ class _SpectralLayer:
         self.trains_singular_values = adapter.C is not None and adapter.C.requires_grad
 
     def attach(self, linear: nn.Linear) -> None:
-        def forward(x: Tensor) -> Tensor:
-            return _SpectralLinear.apply(x, self.adapter.A, self.adapter.B, linear.weight, linear.bias, self)
+        def forward(input: Tensor) -> Tensor:
+            return _SpectralLinear.apply(input, self.adapter.A, self.adapter.B, linear.weight, linear.bias, self)
 
         linear.forward = forward
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 from PIL import Image
 from torch import Tensor
 
@@ -66,30 +65,37 @@ def grabcut_mask(image: Image.Image, attention: Tensor | None = None) -> Tensor 
     scale = min(1.0, _GRABCUT_SIDE_PX / max(image.size))
     width, height = max(16, round(image.width * scale)), max(16, round(image.height * scale))
     pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
-    labels = np.full((height, width), cv2.GC_BGD, dtype=np.uint8)
     margin_x, margin_y = max(1, round(width * 0.06)), max(1, round(height * 0.06))
-    inside = labels[margin_y : height - margin_y, margin_x : width - margin_x]
+    margin = np.ones((height, width), dtype=bool)
+    margin[margin_y : height - margin_y, margin_x : width - margin_x] = False
     if attention is None:
-        inside[:] = cv2.GC_PR_FGD
+        labels = np.where(margin, cv2.GC_BGD, cv2.GC_PR_FGD).astype(np.uint8)
     else:
         small = F.interpolate(attention[None, None], (height, width), mode="area")[0, 0]
         likely = _threshold(small).numpy() > 0.5
-        labels[:] = np.where(likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
-        labels[(small < 0.1).numpy()] = cv2.GC_BGD
+        labels = np.where(likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+        # Little attention does not make a background: it fades towards the concept's edges.
+        labels[margin & ~likely] = cv2.GC_BGD
         labels[(small > 0.9).numpy()] = cv2.GC_FGD
     if not (np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any() and np.isin(labels, (cv2.GC_BGD, cv2.GC_PR_BGD)).any()):
         return None
     # OpenCV starts its colour clusters from a random state of its own; the same picture shall give the same mask.
     cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
+    inner, outer, unused = np.zeros((1, 65)), np.zeros((1, 65)), (0, 0, 1, 1)
     try:
-        labels, *_ = cv2.grabCut(
-            np.ascontiguousarray(pixels[..., ::-1]), labels, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK
+        cut, *_ = cv2.grabCut(
+            np.ascontiguousarray(pixels[..., ::-1]),
+            labels,
+            unused,
+            inner,
+            outer,
+            _GRABCUT_ROUNDS,
+            cv2.GC_INIT_WITH_MASK,
         )
     except cv2.error:
         # Raised when one of the colour models has no pixels left, as in a picture of one colour.
         return None
-    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    found = np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     mask = F.interpolate(torch.from_numpy(found).float()[None, None], image.size[::-1], mode="bilinear")[0, 0]
     return _plausible((mask > 0.5).float())
@@ -111,8 +117,9 @@ def attention_map(base: Base, image: Image.Image, class_word: str) -> Tensor:
     prompt = f"a photo of a {class_word}"
     side = base.native_size
     pixels = to_tensor(image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS))
-    latents = base.vae.encode(pixels[None].to(base.device, base.dtype)).latent_dist.mode()
-    latents = latents * base.vae.config.scaling_factor
+    vae_config: Any = base.vae.config
+    encoded: Any = base.vae.encode(pixels[None].to(base.device, base.dtype))
+    latents = encoded.latent_dist.mode() * vae_config.scaling_factor
     prompt_embeds = encode_prompts(base, [prompt], {})
     words = _positions(base, prompt, class_word)
     alphas = base.scheduler.alphas_cumprod
@@ -141,7 +148,7 @@ class _Recorder:
         self.words, self.maps = words, maps
 
     def __call__(
-        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
     ) -> Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = (

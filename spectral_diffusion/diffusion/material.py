@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,12 @@ from spectral_diffusion.diffusion.cutmix import cut_mix, cut_out
 from spectral_diffusion.diffusion.dataset import Concept, caption_of, fit
 from spectral_diffusion.diffusion.masks import concept_mask
 from spectral_diffusion.images import to_tensor
+from spectral_diffusion.toybox.world import Companion
 
 _ENCODED_AT_ONCE = 8
 _PRIOR_STEPS = 20
 _PRIOR_GUIDANCE = 4.0
+_COMPANIONS: WeakKeyDictionary[Base, dict[tuple[int, int], list[Companion]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,11 @@ def prepare(base: Base, concept: Concept, config: TrainingConfig) -> Material:
     Raises:
         InputError: The base cannot give what was chosen.
     """
-    size = config.width_px, config.height_px
+    side = config.resolution_px
     images: list[Image.Image] = []
     masks: list[Tensor] = []
     for photograph in concept.photographs:
-        image, mask = fit(photograph.image, photograph.mask, *size)
+        image, mask = fit(photograph.image, photograph.mask, side, side)
         if mask is None:
             mask = concept_mask(base, image, concept.class_word, config.masks)
         images.append(image)
@@ -139,14 +142,12 @@ def draw_batch(material: Material, config: TrainingConfig, step: int, name: str)
 
 def encode_pixels(base: Base, pixels: Tensor) -> Tensor:
     """Pictures (n, 3, H, W) in [-1, 1] as scaled latents (n, C, h, w): the VAE's most likely ones."""
-    groups = range(0, len(pixels) + _ENCODED_AT_ONCE, _ENCODED_AT_ONCE)
+    vae: Any = base.vae
     latents = [
-        base.vae.encode(pixels[start:stop].to(base.device, base.dtype)).latent_dist.mode()
-        for start, stop in pairwise(groups)
-        if start < len(pixels)
+        vae.encode(group.to(base.device, base.dtype)).latent_dist.mode() for group in pixels.split(_ENCODED_AT_ONCE)
     ]
-    shift = getattr(base.vae.config, "shift_factor", None) or 0.0
-    return (torch.cat(latents) - shift) * base.vae.config.scaling_factor
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    return (torch.cat(latents) - shift) * vae.config.scaling_factor
 
 
 def _encode(
@@ -164,7 +165,7 @@ def _encode(
     # A latent sees a little beyond its own pixels, so the mask is widened by a margin before it is averaged.
     margin = 2 * (base.latent_scale // 4) + 1
     widened = F.max_pool2d(masks, margin, 1, margin // 2)
-    weights = F.adaptive_avg_pool2d(widened, latents.shape[-2:])
+    weights = F.interpolate(widened, latents.shape[-2:], mode="area")
     weights = background_weight + (1 - background_weight) * weights
     # A mask that leaves nothing to learn from counts as the whole picture.
     weights = torch.where(weights.amax((1, 2, 3), keepdim=True) > 0, weights, torch.ones(()))
@@ -187,12 +188,21 @@ def _compositions(
             concept.token,
             mirrored=config.flip and _chance(0.5, generator),
         )
-        for number, companion in enumerate(base.companions(config.companions_count, config.seed))
+        for number, companion in enumerate(_companions(base, config.companions_count, config.seed))
     ]
-    pixels = torch.stack([picture.pixels for picture in pictures])
-    mixed = torch.stack([picture.mask for picture in pictures])[:, None]
+    side = config.resolution_px, config.resolution_px
+    pixels = F.interpolate(torch.stack([picture.pixels for picture in pictures]), side, mode="bilinear", antialias=True)
+    mixed = F.interpolate(torch.stack([picture.mask for picture in pictures])[:, None], side, mode="area")
     captions = tuple((picture.caption,) for picture in pictures)
     return _encode(base, pixels, mixed, captions, config.cutmix_background_weight, flip=False)
+
+
+def _companions(base: Base, count: int, seed: int) -> list[Companion]:
+    """The base's companions, made once for all concepts: a renderer or a denoiser needs a while for them."""
+    held = _COMPANIONS.setdefault(base, {})
+    if (count, seed) not in held:
+        held[count, seed] = base.companions(count, seed)
+    return held[count, seed]
 
 
 def _priors(base: Base, concept: Concept, config: TrainingConfig) -> Pool | None:
@@ -202,10 +212,10 @@ def _priors(base: Base, concept: Concept, config: TrainingConfig) -> Pool | None
     prompt = f"a photo of a {concept.class_word}"
     latents = []
     for index in range(config.prior_count):
-        drawn = base.pipeline()(
+        drawn: Any = base.pipeline()(
             prompt,
-            width=config.width_px,
-            height=config.height_px,
+            width=config.resolution_px,
+            height=config.resolution_px,
             num_inference_steps=_PRIOR_STEPS,
             guidance_scale=_PRIOR_GUIDANCE,
             generator=step_generator(config.seed, concept.class_word, "prior", index),

@@ -23,8 +23,7 @@ QUICK: dict[str, Any] = {
     "training.rank": 2,
     "training.steps": 4,
     "training.warmup_steps": 1,
-    "training.width_px": 64,
-    "training.height_px": 64,
+    "training.resolution_px": 64,
     "training.masks": "none",
     "training.cutmix_probability": 0.0,
     "training.checkpoint_every": 0,
@@ -245,7 +244,7 @@ def test_what_cannot_work_is_said_before_any_work(base: Base, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"no checkpoint of octo"):
         train(_concept(), resume=True)
     with pytest.raises(InputError, match="70 px does not fit"):
-        train(_concept(), config=_config(width_px=70))
+        train(_concept(), config=_config(resolution_px=70))
     with pytest.raises(SlotError, match="slot 16"):
         train(_concept(), slot=16)
     with pytest.raises(SlotError, match="slot 16"):

@@ -1,0 +1,327 @@
+"""One concept's training: the loop, what it keeps, how it stops and goes on."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from PIL import Image
+from torch import nn
+
+from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
+from spectral_diffusion.config import TrainingConfig
+from spectral_diffusion.diffusion.attach import attach_layers
+from spectral_diffusion.diffusion.base import Base
+from spectral_diffusion.diffusion.checkpoints import Checkpoint
+from spectral_diffusion.diffusion.dataset import Concept
+from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
+from spectral_diffusion.diffusion.material import Material, draw_batch, prepare, step_generator
+from spectral_diffusion.diffusion.objective import (
+    add_noise,
+    draw_noise,
+    masked_loss,
+    min_snr_weights,
+    rate_factor,
+    target,
+)
+from spectral_diffusion.diffusion.prompts import class_word_vectors, encode_prompts, join_layers
+from spectral_diffusion.diffusion.spectra import spectra
+from spectral_diffusion.diffusion.targets import cross_attention_paths
+from spectral_diffusion.errors import TrainingError
+from spectral_diffusion.images import save_png
+from spectral_diffusion.spectrum import ColumnSlot, take_slot
+
+DrawSamples = Callable[[Adapter], Sequence[Image.Image]]
+# Weight of the newest step in the step rate that is shown.
+_PACE = 0.1
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """How far a training is.
+
+    Args:
+        step: Steps taken.
+        steps: Steps in all.
+        loss: This step's loss, before its update.
+        steps_per_second: A running mean.
+        seconds_left: Until this concept is done, at that pace.
+        concept: Its name.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    steps_per_second: float
+    seconds_left: float
+    concept: str
+
+
+class Training:
+    """The training of one concept in one slot, from its photographs to its adapter file.
+
+    Args:
+        config: The recipe.
+        base: The model.
+        concept: What to learn.
+        slot: The columns it owns.
+        modules: The weights to adapt, by path.
+        out: Folder of the adapter file.
+        on_step: Told after every step.
+        draw_samples: Draws with the half-trained adapter, the base being as it was.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        base: Base,
+        concept: Concept,
+        slot: ColumnSlot,
+        modules: dict[str, nn.Module],
+        out: Path,
+        on_step: Callable[[StepReport], None] | None,
+        draw_samples: DrawSamples | None,
+    ) -> None:
+        self.config, self.base, self.concept, self.slot, self.modules = config, base, concept, slot, modules
+        self.out, self.on_step, self.draw_samples = out, on_step, draw_samples
+        self.checkpoint_path = checkpoint_path(out, concept)
+        self.identity = {
+            "base": base.fingerprints["unet"][:16],
+            "slot": str(slot),
+            "token": concept.token,
+            **config.model_dump(
+                mode="json",
+                include={
+                    "method",
+                    "rank",
+                    "targets",
+                    "train_text_encoder",
+                    "train_singular_values",
+                    "vectors_per_token",
+                    "layerwise_tokens",
+                },
+            ),
+        }
+        self.step = 0
+
+    def is_done(self) -> bool:
+        """Whether the adapter file is there and no checkpoint is left to go on from."""
+        return adapter_path(self.out, self.concept).exists() and not self.checkpoint_path.exists()
+
+    def train(self, resume: bool) -> Adapter:
+        """From the first step, or from the checkpoint, to the adapter file."""
+        with self.base.lock, _accelerator(self.base.device, self.config, self.out) as accelerator:
+            self.engine = self._engine()
+            if resume and self.checkpoint_path.exists():
+                checkpoint = Checkpoint.load(self.checkpoint_path, self.identity)
+                self.engine.load_state(checkpoint.state)
+                self.step = checkpoint.step
+            material = prepare(self.base, self.concept, self.config)
+            if self.config.tensorboard:
+                accelerator.init_trackers(self.concept.name)
+            with _Interruption() as interruption:
+                self._loop(material, accelerator, interruption)
+            adapter = self._adapter()
+            adapter.save(adapter_path(self.out, self.concept))
+            self.checkpoint_path.unlink(missing_ok=True)
+            return adapter
+
+    def _engine(self) -> Engine:
+        config, base = self.config, self.base
+        columns = spectra(base, self.modules, self.slot.stop)
+        method = METHODS[config.method]
+        adapters = {
+            path: method.create(take_slot(columns[path], self.slot), train_singular_values=config.train_singular_values)
+            for path in self.modules
+        }
+        vectors = class_word_vectors(base, self.concept.class_word, config.vectors_per_token).to(base.device)
+        if config.layerwise_tokens:
+            vectors = vectors.repeat(len(cross_attention_paths(base.unet)), 1, 1)
+        return Engine(
+            base.components,
+            adapters,
+            {self.concept.token: nn.Parameter(vectors)},
+            {
+                "unet": config.learning_rates.unet,
+                "text_encoder": config.learning_rates.text_encoder,
+                EMBEDDINGS: config.learning_rates.embeddings,
+                SINGULAR_VALUES: config.learning_rates.singular_values,
+            },
+            weight_decay=config.weight_decay,
+        )
+
+    def _loop(self, material: Material, accelerator: Accelerator, interruption: "_Interruption") -> None:
+        seconds_a_step: float | None = None
+        with ExitStack() as attached:
+            attached.enter_context(self._adapted())
+            while self.step < self.config.steps:
+                begun = time.perf_counter()
+                loss, norm = self._take_step(material, accelerator)
+                seconds = time.perf_counter() - begun
+                # The first step warms up allocators and libraries; it says little about the pace.
+                seconds_a_step = (
+                    seconds
+                    if seconds_a_step is None or self.step == 2
+                    else (seconds_a_step + _PACE * (seconds - seconds_a_step))
+                )
+                if self.config.tensorboard:
+                    accelerator.log({"loss": loss, "gradient_norm": norm}, step=self.step)
+                try:
+                    self._report(loss, seconds_a_step)
+                except KeyboardInterrupt:
+                    interruption.asked = True
+                if interruption.asked:
+                    self._save_checkpoint()
+                    raise KeyboardInterrupt
+                if _due(self.config.checkpoint_every, self.step, self.config.steps):
+                    self._save_checkpoint()
+                if self.draw_samples is not None and _due(self.config.sample_every, self.step, self.config.steps):
+                    attached.close()
+                    self._draw_samples()
+                    attached.enter_context(self._adapted())
+
+    @contextmanager
+    def _adapted(self) -> Iterator[None]:
+        with self.engine, ExitStack() as layers:
+            if self.config.layerwise_tokens:
+                layers.enter_context(attach_layers(self.base.unet))
+            yield
+
+    def _take_step(self, material: Material, accelerator: Accelerator) -> tuple[float, float]:
+        """One step; returns the loss and the gradient norm. Nothing changes when the loss is not finite."""
+        config, base = self.config, self.base
+        batch = draw_batch(material, config, self.step, self.concept.name)
+        generator = step_generator(config.seed, self.concept.name, "noise", self.step)
+        noise = draw_noise(batch.latents.shape, config.noise_offset, generator)
+        schedule = base.scheduler.alphas_cumprod
+        timesteps = torch.randint(len(schedule), (len(noise),), generator=generator)
+        alphas = schedule[timesteps].to(base.device, torch.float32)
+        noise, timesteps = noise.to(base.device), timesteps.to(base.device)
+        latents = batch.latents.float()
+        prediction_type = base.scheduler.config.prediction_type
+
+        self.engine.begin()
+        prompt_embeds = encode_prompts(base, batch.captions, self.engine.tokens)
+        if prompt_embeds.ndim == 4:
+            prompt_embeds = join_layers(prompt_embeds)
+        predicted = base.unet(
+            add_noise(latents, noise, alphas).to(base.dtype), timesteps, encoder_hidden_states=prompt_embeds
+        ).sample
+        loss = masked_loss(
+            predicted,
+            target(latents, noise, alphas, prediction_type),
+            batch.pixel_weights,
+            batch.sample_weights.to(base.device) * min_snr_weights(alphas, config.min_snr_gamma, prediction_type),
+        )
+        accelerator.backward(loss)
+        value = float(loss.detach())
+        norm = float(torch.linalg.vector_norm(self.engine.flat.gradient))
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise TrainingError(
+                f"the loss of concept '{self.concept.name}' is {value} at step {self.step + 1}"
+                f" (gradient norm {norm:.3g})",
+                f"lower the learning rates{self._kept()}",
+            )
+        factor = rate_factor(self.step, config.steps, config.warmup_steps, config.lr_schedule)
+        self.engine.finish(rate_factor=factor, gradient_clip=config.gradient_clip)
+        self.step += 1
+        return value, norm
+
+    def _kept(self) -> str:
+        return f" and go on from {self.checkpoint_path} with --resume" if self.checkpoint_path.exists() else ""
+
+    def _report(self, loss: float, seconds_a_step: float) -> None:
+        if self.on_step is not None:
+            left = (self.config.steps - self.step) * seconds_a_step
+            self.on_step(StepReport(self.step, self.config.steps, loss, 1 / seconds_a_step, left, self.concept.name))
+
+    def _save_checkpoint(self) -> None:
+        Checkpoint(self.step, self.identity, self.engine.state()).save(self.checkpoint_path)
+
+    def _draw_samples(self) -> None:
+        assert self.draw_samples is not None
+        for number, image in enumerate(self.draw_samples(self._adapter())):
+            save_png(image, self.out / "samples" / self.concept.name / f"step_{self.step:06d}_{number}.png")
+
+    def _adapter(self) -> Adapter:
+        return Adapter(
+            name=self.concept.name,
+            method=self.config.method,
+            rank=self.config.rank,
+            slot=self.slot,
+            base_name=self.base.name,
+            fingerprints=dict(self.base.fingerprints),
+            tokens={
+                self.concept.token: TokenInfo(class_word=self.concept.class_word, vectors=self.config.vectors_per_token)
+            },
+            training=self.config.model_dump(mode="json"),
+            modules={
+                path: {name: tensor.cpu() for name, tensor in adapter.tensors().items()}
+                for path, adapter in self.engine.adapters.items()
+            },
+            token_vectors={token: vectors.detach().cpu().clone() for token, vectors in self.engine.tokens.items()},
+        )
+
+
+class _Interruption:
+    """Ctrl-C as a wish that is granted between two steps, when everything is whole. A second one acts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> "_Interruption":
+        mine = threading.current_thread() is threading.main_thread()
+        if mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _accelerator(device: torch.device, config: TrainingConfig, out: Path) -> Iterator[Accelerator]:
+    """accelerate on the base's device, leaving no state behind for whoever uses accelerate next."""
+    fresh = not PartialState._shared_state
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        device_placement=False,
+        log_with="tensorboard" if config.tensorboard else None,
+        project_dir=str(out / "tensorboard") if config.tensorboard else None,
+    )
+    try:
+        yield accelerator
+    finally:
+        if config.tensorboard:
+            accelerator.end_training()
+        if fresh:
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def adapter_path(out: Path, concept: Concept) -> Path:
+    """Where a concept's finished adapter is."""
+    return out / f"{concept.name}.safetensors"
+
+
+def checkpoint_path(out: Path, concept: Concept) -> Path:
+    """Where a half-trained concept is kept."""
+    return out / "checkpoints" / f"{concept.name}.safetensors"
+
+
+def _due(every: int, step: int, steps: int) -> bool:
+    return every > 0 and step % every == 0 and step < steps
