@@ -87,17 +87,16 @@ class Recipe:
 
 
 SMOKE = Recipe(
-    budget_seconds=40,
-    judging_seconds=8,
+    budget_seconds=600,
     square_pictures=24,
     wide_pictures=12,
     captions_per_picture=2,
     most_steps=2,
     judged_scenes=2,
     judged_prompts=2,
-    vae=VaeSettings(seconds=6, batch_size=2, compile=False),
-    clip=ClipSettings(seconds=6, scenes=2, toys=2, compile=False),
-    denoiser=DenoiserSettings(square_batch=2, wide_batch=2, snapshot_seconds=1, compile=False),
+    vae=VaeSettings(batch_size=2, compile=False),
+    clip=ClipSettings(scenes=2, toys=2, compile=False),
+    denoiser=DenoiserSettings(square_batch=2, wide_batch=2, snapshot_seconds=0.01, compile=False),
 )
 """The recipe in small."""
 
@@ -359,7 +358,7 @@ def main() -> None:
         return
     if options.smoke:
         with tempfile.TemporaryDirectory() as temporary:
-            run = Pretraining(SMOKE, Path(temporary), torch.device("cpu"), world=smoke_world())
+            run = Pretraining(SMOKE, options.out or Path(temporary), torch.device("cpu"), world=smoke_world())
             run.run()
             if run.faults:
                 raise SystemExit(f"failed: {', '.join(run.faults)}")

@@ -71,7 +71,8 @@ def build_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
 
 def _merges(learner: Tokenizer) -> list[tuple[str, str]]:
     found = json.loads(learner.to_str())["model"]["merges"]
-    return [(merge[0], merge[1]) if not isinstance(merge, str) else tuple(merge.split(" ")) for merge in found]
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in found]
+    return [(first, second) for first, second in pairs]
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
