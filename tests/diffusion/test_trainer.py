@@ -112,6 +112,8 @@ VARIANTS = {
         "layerwise_tokens": True,
         "min_snr_gamma": 5.0,
         "noise_offset": 0.05,
+        "cutmix_probability": 0.5,
+        "companions_count": 2,
         "prior_weight": 0.5,
         "prior_count": 1,
         "targets": ("attention", "feed_forward", "projection", "convolution"),
