@@ -120,8 +120,7 @@ class Ledger:
                     f"{concept!r} on {base!r} cannot be noted: {first_fault(error)}",
                     "use names of 1 to 200 printable characters",
                 ) from error
-            if made != own:
-                self._write([*kept, made])
+            self._write([*kept, made])
         return made.slot
 
     def release(self, concept: str, base: str | None = None) -> list[Claim]:
@@ -207,10 +206,9 @@ def _choose(
         return [claim for claim in others if claim.slot.overlaps(ColumnSlot(number * width, width))]
 
     if slot == "auto":
-        if own is not None and own.width == width and own.start // width < capacity and not holders(own.start // width):
-            return own.start // width
-        for number in range(capacity):
-            if not holders(number):
+        kept = [own.start // width] if own is not None and own.width == width else []
+        for number in [*kept, *range(capacity)]:
+            if number < capacity and not holders(number):
                 return number
         raise SlotError(
             f"none of the {capacity} slots of {width} columns on {base} is free; held by {', '.join(map(str, others))}",

@@ -12,7 +12,7 @@ from spectral_diffusion import ledger as ledger_module
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
-from tests.adapters.making import make_adapter
+from tests.adapters.making import FINGERPRINTS, make_adapter
 
 TOYBOX = {"unet": "a" * 64, "text_encoder": "b" * 64}
 
@@ -69,6 +69,16 @@ def test_a_concept_trained_again_at_another_width_moves(ledger: Ledger) -> None:
     ledger.claim("toybox", TOYBOX, "shell", 4, 8)
     assert ledger.claim("toybox", TOYBOX, "octo", 8, 4) == ColumnSlot(8, 8)
     assert [claim.concept for claim in ledger.holders()] == ["shell", "octo"]
+
+
+def test_a_concept_keeps_its_slot_only_while_it_fits(ledger: Ledger) -> None:
+    ledger.claim("toybox", TOYBOX, "octo", 4, 8, slot=2)
+    assert ledger.claim("toybox", TOYBOX, "octo", 4, 2) == ColumnSlot(0, 4)
+    ledger.claim("toybox", TOYBOX, "octo", 4, 8, slot=2)
+    assert ledger.claim("toybox", TOYBOX, "octo", 2, 16) == ColumnSlot(0, 2)
+    # Files made elsewhere may share columns; whoever trains again first makes room.
+    ledger.rebuild([make_adapter("octo", 0), make_adapter("shell", 0)])
+    assert ledger.claim("imaginary", FINGERPRINTS, "octo", 2, 3) == ColumnSlot(2, 2)
 
 
 def test_bases_do_not_meet_but_components_in_common_do(ledger: Ledger) -> None:

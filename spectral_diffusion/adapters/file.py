@@ -285,7 +285,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = load_safetensors(start[:8] + text + file.read())
     except OSError as error:
         raise AdapterFileError(f"cannot read {path}: {error.strerror or error}", "check the file") from error
-    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, OverflowError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise AdapterFileError(f"{path} is cut off or damaged: {str(error)[:200]}", _AGAIN) from error
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:

@@ -221,6 +221,11 @@ def test_a_file_with_any_byte_changed_is_read_or_refused_but_never_breaks(tmp_pa
             b'"x.A": {"dtype": "F32", "shape": [1000000, 1000000], "data_offsets": [0, 4000000000000]}}',
             "damaged",
         ),
+        (
+            b'{"__metadata__": {"spectral_diffusion": "{\\"format\\": 1}"}, '
+            b'"x.A": {"dtype": "F8_E8M0", "shape": [0], "data_offsets": [0, 0]}}',
+            "damaged: 'F8_E8M0'",
+        ),
     ],
 )
 def test_hostile_headers_are_refused(tmp_path: Path, header: bytes, said: str) -> None:
