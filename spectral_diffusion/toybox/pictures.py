@@ -7,7 +7,6 @@ one already trains on the pictures.
 """
 
 import argparse
-import functools
 import multiprocessing
 import os
 import pickle
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -222,12 +221,12 @@ def write_captions(order: CaptionOrder, tokenizer: CLIPTokenizer, *, processes: 
         for take in range(order.per_picture)
         for chunk in range(len(plans))
     ]
-    write = functools.partial(_scene_captions, order, strays)
     if processes > 1:
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
-            texts = pool.starmap(write, jobs, chunksize=4)
+        # Forked workers inherit the order; sending its tensors along with every job would use up all file handles.
+        with multiprocessing.get_context("fork").Pool(processes, _Worker.employ, (order, strays)) as pool:
+            texts = pool.starmap(_Worker.write, jobs, chunksize=4)
     else:
-        texts = [write(*job) for job in jobs]
+        texts = [_scene_captions(order, strays, *job) for job in jobs]
     scenes: dict[str, Tensor] = {}
     for canvas in order.plans:
         flat = [text for job, part in zip(jobs, texts, strict=True) if job[0] == canvas for text in part]
@@ -235,6 +234,22 @@ def write_captions(order: CaptionOrder, tokenizer: CLIPTokenizer, *, processes: 
     rng = random.Random(order.seed)
     phrases = ["a photo of " + describe(toy, rng) for _ in range(order.per_toy) for toy in order.library.toys]
     return Captions(scenes, token_ids(tokenizer, phrases).view(order.per_toy, -1, TEXT_LENGTH))
+
+
+class _Worker:
+    """What a forked process knows: the order it was employed for."""
+
+    order: ClassVar[CaptionOrder]
+    strays: ClassVar[Sequence[str]]
+
+    @classmethod
+    def employ(cls, order: CaptionOrder, strays: Sequence[str]) -> None:
+        torch.set_num_threads(1)
+        cls.order, cls.strays = order, strays
+
+    @classmethod
+    def write(cls, canvas: str, take: int, chunk: int, seed: int) -> list[str]:
+        return _scene_captions(cls.order, cls.strays, canvas, take, chunk, seed)
 
 
 def _scene_captions(
