@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from spectral_diffusion.adapters import METHODS, Adapter, SpectralAdditive
 from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError, SlotError
 from spectral_diffusion.fusion import FusedAdapter, FusedPart, OverlapWarning, fuse, load_fused
-from tests.adapters.making import FINGERPRINTS, SHAPES, make_adapter
+from tests.adapters.making import FINGERPRINTS, SHAPES, base_weights, make_adapter
 
 
 @pytest.fixture
@@ -102,6 +102,13 @@ def test_slots_that_only_claim_to_differ_are_found_out(three: list[Adapter]) -> 
     liar = make_adapter("liar", 0, modules=make_adapter("x", 2).modules)
     with pytest.raises(SlotError, match=r"rover .* and liar|liar .* and rover"):
         fuse([three[2], liar])
+
+
+def test_the_same_base_in_two_precisions_is_one_base() -> None:
+    """Its fingerprint is the same, and its columns are nearly so."""
+    halves = {module: weight.half() for module, weight in base_weights().items()}
+    fused = fuse([make_adapter("octo", 0), make_adapter("shell", 1, weights=halves)])
+    assert 1e-5 < fused.overlap_matrix[0, 1] < 0.05
 
 
 def test_disjoint_slots_raise_no_warning(three: list[Adapter]) -> None:
