@@ -289,12 +289,22 @@ def _little_space(byte_count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk(
+    place: Place,
+    miniature: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     write_concept(tmp_path / "concepts" / "blue", "cat", 2)
     before = _tree(tmp_path)
     with _little_space(4096):
         _refused(_train(capsys, place, tmp_path, "blue"), "blue.safetensors", "free some space")
         _refused(call(capsys, "fuse", place.adapter, "--out", tmp_path / "f.safetensors"), "free some space")
+    often = write_recipe(tmp_path_factory.mktemp("often"), miniature, checkpoint_every=1)
+    training = ["train", tmp_path / "concepts" / "blue", "--config", often, "--workspace", tmp_path]
+    with _little_space(4096):
+        _refused(call(capsys, *training), "checkpoints", "free some space")
     drawing = ["generate", "-p", "a dog", "--config", place.recipe, "--workspace", tmp_path]
     with _little_space(512):
         _refused(call(capsys, *drawing), "free some space")

@@ -46,8 +46,8 @@ def command(workspace: Workspace, as_json: bool) -> None:
         lines.append(f"{'ok     ' if finding.ok else 'missing'}  {finding.name.ljust(width)}  {finding.detail}")
         if finding.remedy:
             lines.append(f"{' ' * (11 + width)}-> {finding.remedy}")
-    missing = sum(not finding.ok for finding in found)
-    lines.append("everything is there" if not missing else f"{missing} missing; what is told above works without them")
+    missing = [finding.name for finding in found if not finding.ok]
+    lines.append(f"missing: {', '.join(missing)}" if missing else "everything is there")
     answer(as_json, {"version": __version__, "findings": [asdict(finding) for finding in found]}, lines)
 
 
