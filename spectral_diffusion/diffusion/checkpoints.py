@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from spectral_diffusion.errors import InputError
@@ -41,7 +41,8 @@ class Checkpoint:
             InputError: The folder cannot be written to, or the disk is full; an older checkpoint stays as it was.
         """
         header = json.dumps({"step": self.step, "identity": dict(self.identity)})
-        write_atomically(path, lambda temporary: save_file(dict(self.state), temporary, {HEADER: header}))
+        content = save(dict(self.state), {HEADER: header})
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
     @classmethod
     def load(cls, path: Path, identity: Mapping[str, Any]) -> "Checkpoint":

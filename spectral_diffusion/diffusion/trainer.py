@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from spectral_diffusion.diffusion.base import Base, capacity, target_modules
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.diffusion.objective import check_prediction
 from spectral_diffusion.diffusion.training import DrawSamples, StepReport, Training, adapter_path, checkpoint_path
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
@@ -48,7 +48,8 @@ def train_concepts(
         on_step: Told after every step.
         out: Folder of the adapter files.
         slot: Number of the first concept's slot, the next ones follow; or each one's own or the first free one.
-        resume: Go on from checkpoints; concepts that are done are left as they are.
+        resume: Go on from checkpoints; concepts that were finished with the same recipe are left as they are. Another
+            recipe may be given to go on with, as long as it trains the same numbers.
         draw_samples: Draws pictures with the half-trained adapter every `sample_every` steps, the base being as it was;
             they go to `out/samples/<name>/`.
 
@@ -72,10 +73,7 @@ def train_concepts(
     with _claimed(ledger, base, concepts, training.rank, capacity(modules, training.rank), slot, out) as slots:
         for concept, columns in zip(concepts, slots, strict=True):
             run = Training(training, base, concept, columns, modules, out, on_step, draw_samples)
-            if resume and run.is_done():
-                adapters.append(Adapter.load(adapter_path(out, concept)))
-            else:
-                adapters.append(run.train(resume))
+            adapters.append((resume and run.finished()) or run.train(resume))
     return adapters
 
 
@@ -89,25 +87,28 @@ def _claimed(
     first: int | Literal["auto"],
     out: Path,
 ) -> Iterator[list[ColumnSlot]]:
-    """Slots for all concepts; those newly claimed and left without anything on disk are given back on failure."""
-    before = {claim.concept for claim in ledger.holders(base.name)}
-    names: list[str] = []
+    """Slots for all concepts. On failure those that were claimed in vain go back to who held them."""
+    before = {claim.concept: claim for claim in ledger.holders() if claim.on_base(base.fingerprints)}
+    finished = {path: path.stat().st_mtime_ns for path in (adapter_path(out, c) for c in concepts) if path.exists()}
+    claimed: dict[str, ColumnSlot] = {}
     try:
-        claimed: list[ColumnSlot] = []
         for number, concept in enumerate(concepts):
             wish: int | Literal["auto"] = first if first == "auto" else first + number
-            claimed.append(ledger.claim(base.name, base.fingerprints, concept.name, width, slots, wish))
-            names.append(concept.name)
-        yield claimed
+            claimed[concept.name] = ledger.claim(base.name, base.fingerprints, concept.name, width, slots, wish)
+        yield list(claimed.values())
     except BaseException:
         for concept in concepts:
-            if (
-                concept.name in names
-                and concept.name not in before
-                and not adapter_path(out, concept).exists()
-                and not checkpoint_path(out, concept).exists()
-            ):
-                ledger.release(concept.name)
+            path, old = adapter_path(out, concept), before.get(concept.name)
+            written = path.exists() and path.stat().st_mtime_ns != finished.get(path)
+            slot = claimed.get(concept.name)
+            if slot is None or written or checkpoint_path(out, concept).exists() or (old and old.slot == slot):
+                continue
+            ledger.release(concept.name)
+            if old is not None:
+                number = old.start // old.width
+                # If somebody took the old columns meanwhile, there is nothing to give back.
+                with suppress(SlotError):
+                    ledger.claim(old.base, old.fingerprints, old.concept, old.width, number + 1, number)
         raise
 
 

@@ -113,9 +113,19 @@ class Training:
         }
         self.step = 0
 
-    def is_done(self) -> bool:
-        """Whether the adapter file is there and no checkpoint is left to go on from."""
-        return adapter_path(self.out, self.concept).exists() and not self.checkpoint_path.exists()
+    def finished(self) -> Adapter | None:
+        """The adapter, if it was trained to the end already: from this base, in this slot, with this recipe."""
+        path = adapter_path(self.out, self.concept)
+        if self.checkpoint_path.exists() or not path.exists():
+            return None
+        adapter = Adapter.load(path)
+        same = (
+            adapter.training == self.config.model_dump(mode="json")
+            and adapter.slot == self.slot
+            and adapter.fingerprints == dict(self.base.fingerprints)
+            and adapter.tokens.keys() == {self.concept.token}
+        )
+        return adapter if same else None
 
     def train(self, resume: bool) -> Adapter:
         """From the first step, or from the checkpoint, to the adapter file."""
@@ -126,6 +136,9 @@ class Training:
                 self.engine.load_state(checkpoint.state)
                 self.step = checkpoint.step
             material = prepare(self.base, self.concept, self.config)
+            if not resume:
+                # A checkpoint of an earlier attempt is no longer one of this training.
+                self.checkpoint_path.unlink(missing_ok=True)
             if self.config.tensorboard:
                 accelerator.init_trackers(self.concept.name)
             with _Interruption() as interruption:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import PartialState
 from PIL import Image, ImageDraw
 
 from spectral_diffusion.adapters import Adapter
@@ -219,6 +220,83 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(base: Base, tm
         calmer, base, [_concept()], ledger, lambda report: steps.append(report.step), out=tmp_path, resume=True
     )
     assert steps == [4, 5]
+
+
+def test_training_again_elsewhere_in_vain_keeps_the_old_slot(base: Base, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.json")
+    (first,) = train_concepts(_config(steps=1), base, [_concept()], ledger, out=tmp_path)
+
+    def fail(report: StepReport) -> None:
+        raise RuntimeError("the listener broke")
+
+    with pytest.raises(RuntimeError, match="listener"):
+        train_concepts(_config(), base, [_concept()], ledger, fail, out=tmp_path, slot=5)
+    assert [claim.slot for claim in ledger.holders()] == [first.slot]
+    assert _same(Adapter.load(tmp_path / "octo.safetensors"), first)
+
+
+def test_resuming_trains_a_concept_anew_that_was_finished_with_another_recipe(base: Base, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.json")
+    for steps, taken in ((1, 1), (1, 0), (2, 2)):
+        seen: list[StepReport] = []
+        resume = ledger.path.exists()
+        train_concepts(_config(steps=steps), base, [_concept()], ledger, seen.append, out=tmp_path, resume=resume)
+        assert len(seen) == taken
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(base: Base, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="file size limits are a Unix thing")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(report: StepReport) -> None:
+        if report.step == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*octo\.safetensors"):
+            train_concepts(
+                _config(checkpoint_every=1), base, [_concept()], Ledger(tmp_path / "l.json"), fill, out=tmp_path
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["octo.safetensors"]
+    steps: list[int] = []
+    train_concepts(
+        _config(),
+        base,
+        [_concept()],
+        Ledger(tmp_path / "l.json"),
+        lambda report: steps.append(report.step),
+        out=tmp_path,
+        resume=True,
+    )
+    assert steps == [2, 3, 4]
+
+
+def test_accelerate_is_left_as_it_was_found(base: Base, tmp_path: Path) -> None:
+    train_concepts(_config(steps=1), base, [_concept()], Ledger(tmp_path / "l.json"), out=tmp_path)
+    assert not PartialState._shared_state
+
+
+@pytest.mark.gpu
+def test_a_gpu_in_bfloat16_trains_what_the_cpu_trains(miniature: Path, tmp_path: Path) -> None:
+    config = _config(steps=20, **VARIANTS["everything"])
+    losses: dict[str, list[float]] = {}
+    for device, dtype in (("cpu", torch.float32), ("cuda", torch.float32), ("cuda", torch.bfloat16)):
+        name = f"{device}-{dtype}"
+        losses[name] = []
+        train_concepts(
+            config,
+            load_base(miniature, device=device, dtype=dtype),
+            [_concept()],
+            Ledger(tmp_path / f"{name}.json"),
+            lambda report, name=name: losses[name].append(report.loss),
+            out=tmp_path / name,
+        )
+        Adapter.load(tmp_path / name / "octo.safetensors")
+    exact = losses["cpu-torch.float32"]
+    assert losses["cuda-torch.float32"] == pytest.approx(exact, rel=0.01)
+    assert losses["cuda-torch.bfloat16"] == pytest.approx(exact, rel=0.1)
 
 
 def test_a_failure_without_anything_on_disk_gives_the_slot_back(base: Base, tmp_path: Path) -> None:
