@@ -261,16 +261,20 @@ def _fingerprint(component: str, root: nn.Module) -> str:
 def _locate(name: str | Path) -> tuple[str, str]:
     """The base's public name and what diffusers loads it from."""
     text = str(name)
-    folder = TOYBOX if text == "toybox" else Path(text)
+    if text == "toybox":
+        if not (TOYBOX / "model_index.json").is_file():
+            raise InputError(
+                "this installation lacks the toybox weights", "install again: pip install --force-reinstall ."
+            )
+        return text, str(TOYBOX)
+    folder = Path(text)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise InputError(
                 f"{folder} is not a diffusers model folder: it has no model_index.json",
                 "name the folder that StableDiffusionPipeline.save_pretrained wrote",
             )
-        return ("toybox" if text == "toybox" else folder.resolve().name), str(folder)
-    if text == "toybox":
-        raise InputError("this installation lacks the toybox weights", "install again: pip install --force-reinstall .")
+        return folder.resolve().name, str(folder)
     if folder.is_file():
         raise InputError(
             f"{folder} is a single file; bases are read as diffusers folders",

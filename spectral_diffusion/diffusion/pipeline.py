@@ -110,11 +110,8 @@ def generate(
     drawn: list[GeneratedImage] = []
     with base.lock, torch.no_grad(), _adapted(base, fused), ExitStack() as stack:
         embeds = _embed(base, fused, plans[0], stack)
-        for plan in plans:
-            before = len(drawn) * steps
-            pixels = _draw(
-                base, plan, embeds, lambda done, before=before: on_step and on_step(before + done, steps * count)
-            )
+        for index, plan in enumerate(plans):
+            pixels = _draw(base, plan, embeds, _offset(on_step, index * steps, count * steps))
             drawn.append(GeneratedImage(to_image(pixels * 2 - 1), plan))
             if on_image is not None:
                 on_image(drawn[-1])
@@ -246,8 +243,18 @@ def _embed(
     return embeds[:1], embeds[1:] if guided else None
 
 
+def _offset(on_step: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None]:
+    """Progress of one picture told as progress of all."""
+
+    def tell(done: int) -> None:
+        if on_step is not None:
+            on_step(before + done, total)
+
+    return tell
+
+
 def _draw(
-    base: Base, plan: GenerationSettings, embeds: tuple[Tensor, Tensor | None], on_step: Callable[[int], object]
+    base: Base, plan: GenerationSettings, embeds: tuple[Tensor, Tensor | None], on_step: Callable[[int], None]
 ) -> Tensor:
     """One picture, (3, H, W) in [0, 1]."""
     shape = (1, base.unet.config.in_channels, plan.height_px // base.latent_scale, plan.width_px // base.latent_scale)

@@ -1,13 +1,20 @@
 """Loading a base, telling it from others, and what can be adapted in it."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from spectral_diffusion.diffusion import base as base_module
 from spectral_diffusion.diffusion import companions as drawing
 from spectral_diffusion.diffusion.base import Base, capacity, choose_device, fingerprint, load_base, target_modules
 from spectral_diffusion.diffusion.targets import PATTERNS, cross_attention_paths, find_module, flat_weight
@@ -126,6 +133,44 @@ def test_a_hub_id_offline_says_how_to_get_it():
     with pytest.raises(InputError, match=r"hf download nobody/nothing") as caught:
         load_base("nobody/nothing")
     assert "HF_HUB_OFFLINE" in str(caught.value)
+
+
+def test_a_folder_is_loaded_without_touching_the_network(miniature: Path, monkeypatch: pytest.MonkeyPatch):
+    touched: list[Any] = []
+
+    def refuse(*given: Any, **named: Any) -> None:
+        touched.append(given)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    load_base(miniature)
+    assert not touched
+    with pytest.raises(InputError, match="could it be had from the Hugging Face Hub"):
+        load_base("nobody/nothing")
+    assert touched
+
+
+def test_importing_the_package_switches_telemetry_off():
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, spectral_diffusion.diffusion; print(os.environ['HF_HUB_DISABLE_TELEMETRY'])",
+        ],
+        env={key: value for key, value in os.environ.items() if "TELEMETRY" not in key},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "1"
+
+
+def test_a_base_of_the_toybox_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(base_module, "TOYBOX", tmp_path / "weights")
+    with pytest.raises(InputError, match="lacks the toybox weights; install again"):
+        load_base("toybox")
 
 
 def test_folders_that_are_no_base_are_refused_in_words(tmp_path: Path, miniature: Path):
