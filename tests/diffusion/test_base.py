@@ -145,6 +145,7 @@ def test_a_folder_is_loaded_without_touching_the_network(miniature: Path, monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the hub waits between its attempts
     load_base(miniature)
     assert not touched
     with pytest.raises(InputError, match="could it be had from the Hugging Face Hub"):
