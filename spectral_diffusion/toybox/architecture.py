@@ -8,7 +8,7 @@ together by `model_index.json`, so that any program that reads the diffusers lay
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import diffusers
 import torch
@@ -42,6 +42,9 @@ NOISE_SCHEDULE: dict[str, Any] = {
 }
 
 
+_Model = TypeVar("_Model", bound=nn.Module)
+
+
 class Saveable(Protocol):
     """Whatever writes itself into a folder, as the models of diffusers and transformers do."""
 
@@ -56,18 +59,19 @@ def new_vae() -> AutoencoderKL:
     Groups of at least four channels: with one channel a group, as the default 32 groups give on 32 channels, every
     channel loses its mean and with it the colour of large even areas.
     """
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(32, 64, 128),
-        layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
-        norm_num_groups=8,
-        sample_size=SQUARE_PX[0],
-        scaling_factor=1.0,
-    )
+    shape: dict[str, Any] = {
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+        "block_out_channels": (32, 64, 128),
+        "layers_per_block": 1,
+        "latent_channels": LATENT_CHANNELS,
+        "norm_num_groups": 8,
+        "sample_size": SQUARE_PX[0],
+        "scaling_factor": 1.0,
+    }
+    return AutoencoderKL(**shape)
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -75,39 +79,39 @@ def new_unet() -> UNet2DConditionModel:
 
     Its narrowest adapted Linear is 64 wide: room for 16 slots of rank 4.
     """
-    return UNet2DConditionModel(
-        sample_size=SQUARE_PX[0] // LATENT_STRIDE_PX,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        down_block_types=("CrossAttnDownBlock2D",) * 3,
-        up_block_types=("CrossAttnUpBlock2D",) * 3,
-        block_out_channels=(64, 128, 216),
-        layers_per_block=1,
-        cross_attention_dim=TEXT_WIDTH,
+    shape: dict[str, Any] = {
+        "sample_size": SQUARE_PX[0] // LATENT_STRIDE_PX,
+        "in_channels": LATENT_CHANNELS,
+        "out_channels": LATENT_CHANNELS,
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+        "block_out_channels": (64, 128, 216),
+        "layers_per_block": 1,
+        "cross_attention_dim": TEXT_WIDTH,
         # diffusers reads this as the number of heads per level.
-        attention_head_dim=(2, 4, 9),
-        norm_num_groups=8,
-        use_linear_projection=True,
-    )
+        "attention_head_dim": (2, 4, 9),
+        "norm_num_groups": 8,
+        "use_linear_projection": True,
+    }
+    return UNet2DConditionModel(**shape)
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """An untrained CLIP text model for the tokenizer's words: (n, 77) ids to (n, 77, 192); about 2 M parameters."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=4 * TEXT_WIDTH,
-            num_hidden_layers=4,
-            num_attention_heads=6,
-            max_position_embeddings=TEXT_LENGTH,
-            projection_dim=TEXT_WIDTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            hidden_act="gelu",
-        )
-    )
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": TEXT_WIDTH,
+        "intermediate_size": 4 * TEXT_WIDTH,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "max_position_embeddings": TEXT_LENGTH,
+        "projection_dim": TEXT_WIDTH,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "hidden_act": "gelu",
+    }
+    return CLIPTextModel(CLIPTextConfig(**shape))
 
 
 def new_scheduler() -> DPMSolverMultistepScheduler:
@@ -141,6 +145,13 @@ def clip_configuration(vocabulary_size: int) -> dict[str, Any]:
             "resize_mode": "squash",
         },
     }
+
+
+def on_device(model: _Model, device: torch.device | str) -> _Model:
+    """Move a model to a device, in fp32 and with channels last, in place; returns it."""
+    nn.Module.to(model, torch.device(device), torch.float32)
+    nn.Module.to(model, memory_format=torch.channels_last)
+    return model
 
 
 def half_precision(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -24,7 +24,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from spectral_diffusion.toybox.architecture import CANVASES_PX
+from spectral_diffusion.toybox.architecture import CANVASES_PX, on_device
 from spectral_diffusion.toybox.backgrounds import BACKGROUNDS
 from spectral_diffusion.toybox.pictures import World, as_signal, build_world
 from spectral_diffusion.toybox.pretraining import SceneBatch, captions_of, sample_batch
@@ -167,7 +167,7 @@ def draw(
     folder: Path, prompts: Sequence[JudgedPrompt], device: torch.device | str, *, seed: int = 0, batch_size: int = 16
 ) -> list[Tensor]:
     """Draw prompts with plain diffusers from a folder of weights: uint8 (3, h, w) each, in order."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder).to(device, torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder).to(device)
     pipeline.set_progress_bar_config(disable=True)
     drawn: dict[int, Tensor] = {}
     for canvas, (width_px, height_px) in CANVASES_PX.items():
@@ -198,7 +198,7 @@ class ToyClip:
 
     def __init__(self, folder: Path, device: torch.device | str) -> None:
         name = f"local-dir:{folder}"
-        self._model = open_clip.create_model(name).to(device).eval()
+        self._model: Any = open_clip.create_model(name).to(device).eval()
         self._tokenizer: Any = open_clip.get_tokenizer(name)
         self._device = device
 
@@ -266,7 +266,7 @@ def judge(
         scenes: Fresh renders per canvas for the fidelity.
         prompts: Prompts to draw.
     """
-    vae = AutoencoderKL.from_pretrained(folder / "vae").to(device, torch.float32).eval()
+    vae = on_device(AutoencoderKL.from_pretrained(folder / "vae"), device).eval()
     measures: dict[str, Any] = {
         f"vae_{canvas}": fidelity(vae, fresh_scenes(world, scenes, canvas)) for canvas in CANVASES_PX
     }

@@ -28,7 +28,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from spectral_diffusion.toybox import judges
-from spectral_diffusion.toybox.architecture import CANVASES_PX, save_frame, save_model
+from spectral_diffusion.toybox.architecture import CANVASES_PX, on_device, save_frame, save_model
 from spectral_diffusion.toybox.model_card import model_card
 from spectral_diffusion.toybox.pictures import (
     CaptionOrder,
@@ -209,9 +209,9 @@ class Pretraining:
     def _vae(self, pictures: list[Pictures]) -> AutoencoderKL:
         vae = None
         if (self._folder / "vae" / "config.json").is_file():
-            vae = AutoencoderKL.from_pretrained(self._folder / "vae").to(self._device, torch.float32)
+            vae = on_device(AutoencoderKL.from_pretrained(self._folder / "vae"), self._device)
             if not self._is_due("vae"):
-                return vae.to(memory_format=torch.channels_last).eval()
+                return vae.eval()
         vae, record = train_vae(
             pictures, self._recipe.vae, device=self._device, vae=vae, most_steps=self._recipe.most_steps
         )
@@ -234,8 +234,8 @@ class Pretraining:
         start = None
         if all((self._folder / part / "config.json").is_file() for part in ("unet", "text_encoder")):
             start = Denoiser(
-                UNet2DConditionModel.from_pretrained(self._folder / "unet").float(),
-                CLIPTextModel.from_pretrained(self._folder / "text_encoder").float(),
+                UNet2DConditionModel.from_pretrained(self._folder / "unet"),
+                CLIPTextModel.from_pretrained(self._folder / "text_encoder"),
             )
             log.info("the denoiser goes on from %s", self._folder)
         left = self._recipe.budget_seconds - self._recipe.judging_seconds - self._elapsed_seconds

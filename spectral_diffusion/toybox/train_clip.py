@@ -14,6 +14,7 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from spectral_diffusion.toybox.architecture import CANVASES_PX, CLIP_IMAGE_PX, clip_configuration, half_precision
+from spectral_diffusion.toybox.architecture import (
+    CANVASES_PX,
+    CLIP_IMAGE_PX,
+    clip_configuration,
+    half_precision,
+    on_device,
+)
 from spectral_diffusion.toybox.pictures import (
     CaptionOrder,
     Captions,
@@ -153,7 +160,7 @@ def train_clip(
         The model and the record of its training.
     """
     torch.manual_seed(settings.seed)
-    clip = new_clip(len(tokenizer)).to(device).to(memory_format=torch.channels_last).train()
+    clip = on_device(new_clip(len(tokenizer)), device).train()
     descent = Descent([(clip.parameters(), settings.learning_rate)], weight_decay=settings.weight_decay)
     pairs = ToyPairs(pictures["square"])
     scene_ids = {name: captions.scenes[name].to(device) for name in pictures}
@@ -244,7 +251,7 @@ def main() -> None:
         settings = ClipSettings(seconds=options.seconds, scenes=4, toys=4, compile=False)
         clip, record = train_clip(pictures, captions, tokenizer, settings, device=torch.device("cpu"))
         save_clip(clip, folder / "tokenizer", folder / "clip")
-        again, _ = open_clip.create_model_from_pretrained(f"local-dir:{folder / 'clip'}")
+        again: Any = open_clip.create_model(f"local-dir:{folder / 'clip'}")
         ids = open_clip.get_tokenizer(f"local-dir:{folder / 'clip'}")(["a red dog"])
         print(record, again.encode_text(ids).shape)
 

@@ -27,6 +27,7 @@ from spectral_diffusion.toybox.architecture import (
     new_text_encoder,
     new_unet,
     new_vae,
+    on_device,
 )
 from spectral_diffusion.toybox.pictures import (
     CaptionOrder,
@@ -164,8 +165,8 @@ def train_denoiser(
     """
     torch.manual_seed(settings.seed)
     start = denoiser or Denoiser(new_unet(), new_text_encoder(tokenizer))
-    unet = start.unet.to(device).to(memory_format=torch.channels_last).train()
-    text_encoder = start.text_encoder.to(device).train()
+    unet = on_device(start.unet, device).train()
+    text_encoder = on_device(start.text_encoder, device).train()
     descent = Descent(
         [(unet.parameters(), settings.learning_rate), (text_encoder.parameters(), settings.text_learning_rate)],
         weight_decay=settings.weight_decay,
@@ -218,7 +219,7 @@ def _draw(source: LatentPictures, batch_size: int, device: torch.device) -> tupl
 
 @torch.no_grad()
 def _mean_copy(denoiser: Denoiser, descent: Descent) -> Denoiser:
-    unet = UNet2DConditionModel.from_config(denoiser.unet.config)
+    unet = new_unet()
     text_encoder = CLIPTextModel(denoiser.text_encoder.config)
     for parameter, mean in zip([*unet.parameters(), *text_encoder.parameters()], descent.ema, strict=True):
         parameter.copy_(mean.cpu())

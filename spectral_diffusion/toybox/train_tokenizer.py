@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -69,7 +70,7 @@ def build_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TEXT_LENGTH)
 
 
-def _merges(learner: Tokenizer) -> list[tuple[str, str]]:
+def _merges(learner: Tokenizer) -> list[Any]:
     found = json.loads(learner.to_str())["model"]["merges"]
     pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in found]
     return [(first, second) for first, second in pairs]

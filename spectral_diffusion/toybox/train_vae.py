@@ -17,7 +17,15 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from spectral_diffusion.toybox.architecture import CANVASES_PX, LATENT_CHANNELS, LATENT_STRIDE_PX, SQUARE_PX, new_vae
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.toybox.architecture import (
+    CANVASES_PX,
+    LATENT_CHANNELS,
+    LATENT_STRIDE_PX,
+    SQUARE_PX,
+    new_vae,
+    on_device,
+)
 from spectral_diffusion.toybox.pictures import Pictures, as_signal, render_pictures, smoke_world
 from spectral_diffusion.toybox.stopwatch import WARM_STEPS, Descent, Stopwatch, log
 
@@ -96,13 +104,13 @@ def train_vae(
         The model with folded latents, and the record of its training.
     """
     torch.manual_seed(settings.seed)
-    vae = (vae or new_vae()).to(device).to(memory_format=torch.channels_last).train()
-    descent = Descent([(vae.parameters(), settings.learning_rate)])
+    model = on_device(vae or new_vae(), device).train()
+    descent = Descent([(model.parameters(), settings.learning_rate)])
     side = SQUARE_PX[0]
     noise_shape = (settings.batch_size, LATENT_CHANNELS, side // LATENT_STRIDE_PX, side // LATENT_STRIDE_PX)
 
     def step(images: Tensor, coverage: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        return reconstruction_loss(vae, images, coverage, noise, settings)
+        return reconstruction_loss(model, images, coverage, noise, settings)
 
     compiled = torch.compile(step, dynamic=False) if settings.compile else step
     watch = Stopwatch(settings.seconds)
@@ -119,10 +127,9 @@ def train_vae(
             log.info(
                 "vae step %d: %.2f dB, %.0f pictures/s", watch.steps, decibel(error.detach()), watch.pictures_per_second
             )
-    vae = vae.eval()
-    latents = encode(vae, pictures[0].images[:20_000])
-    fold_statistics(vae, latents)
-    return vae, watch.record()
+    model.eval()
+    fold_statistics(model, encode(model, pictures[0].images[:20_000]))
+    return model, watch.record()
 
 
 def _square(images: Tensor, coverage: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -159,11 +166,18 @@ def fold_statistics(vae: AutoencoderKL, latents: Tensor) -> None:
     Args:
         vae: Changed in place.
         latents: (n, 4, h, w), of this VAE.
+
+    Raises:
+        InputError: The VAE has no convolutions beside its latents.
     """
     mean = latents.float().mean((0, 2, 3))
     deviation = latents.float().std((0, 2, 3))
     count = len(mean)
     out, into = vae.quant_conv, vae.post_quant_conv
+    if out is None or into is None or out.bias is None or into.bias is None:
+        raise InputError(
+            "the VAE has no convolutions beside its latents", "use one with quant_conv and post_quant_conv"
+        )
     out.weight[:count] /= deviation[:, None, None, None]
     out.bias[:count] = (out.bias[:count] - mean) / deviation
     out.bias[count:] -= 2 * deviation.log()
