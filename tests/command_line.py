@@ -58,15 +58,15 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> Answer:
     return Answer(code, captured.out, captured.err)
 
 
-def call_really(*arguments: object, cwd: Path, **environment: str) -> Answer:
+def call_really(*arguments: object, cwd: Path, seconds: float = 240) -> Answer:
     """Run `python -m spectral_diffusion` as a person does."""
     process = subprocess.run(
         [sys.executable, "-m", "spectral_diffusion", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent), **environment},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=seconds,
     )
     return Answer(process.returncode, process.stdout, process.stderr)
 

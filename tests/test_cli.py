@@ -2,10 +2,10 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,9 +48,11 @@ def trained(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
 def test_help_answers_at_once_and_without_torch(tmp_path: Path) -> None:
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         answer = call_really("--help", cwd=tmp_path).expect(0)
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # The processor's time: what the clock says besides belongs to whatever else the machine does.
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert all(verb in answer.stdout for verb in VERBS)
     assert min(seconds) < 0.5
     code = "import sys; from spectral_diffusion.cli import main; main(['--help']); print('torch' in sys.modules)"

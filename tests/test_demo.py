@@ -17,7 +17,7 @@ from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.report import Picture, Report
-from tests.command_line import write_concept, write_recipe
+from tests.command_line import call_really, write_concept, write_recipe
 from tests.miniature_scorer import make_miniature_scorer
 
 NAMES = ("red", "green", "blue")
@@ -182,3 +182,18 @@ def test_text_on_a_page_is_text(tmp_path: Path) -> None:
     report.heat_map("<", [">"], [("&", [1.0])])
     page = report.html()
     assert "<script>" not in page and "<b>title" not in page and 'onerror="x' not in page and "<i>" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_demo_itself_on_the_embedded_base(tmp_path: Path) -> None:
+    answer = call_really("demo", "--out", tmp_path / "demo", "--device", "cpu", "--json", cwd=tmp_path, seconds=1400)
+    values = answer.expect(0).json
+    assert values["base"] == "toybox" and values["scorer"] == "toybox"
+    assert len(values["pictures"]) >= 24 and (tmp_path / "demo" / "report.html").stat().st_size > 100_000
+    assert [concept["slot"]["start"] // concept["slot"]["width"] for concept in values["concepts"]] == [0, 1, 2]
+    for name in ("octo", "shelly", "spot"):
+        scores = values["scores"][name]
+        # What was trained is more alike the photographs than what the base draws for the class word.
+        assert scores["alone"]["image"]["mean"] > scores["base"]["image"]["mean"]
+    assert "training" in answer.stderr and "Traceback" not in answer.stderr
