@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,11 @@ def test_each_picture_has_a_sampler_of_its_own(base: Base, monkeypatch: pytest.M
     monkeypatch.setattr(pipeline.DPMSolverMultistepScheduler, "from_config", noted)
     generate(base, None, "a dog", count=2, **SMALL)
     assert len({id(sampler) for sampler in made}) == 2
+
+
+def test_two_threads_do_not_mix_their_concepts(base: Base, fused: FusedAdapter):
+    halves = [fuse([part.adapter]) for part in fused.parts]
+    alone = [generate(base, half, "a dog", **SMALL)[0].image.tobytes() for half in halves]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda half: generate(base, half, "a dog", **SMALL)[0].image.tobytes(), halves))
+    assert together == alone
