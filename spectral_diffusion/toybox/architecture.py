@@ -174,11 +174,19 @@ def save_component(component: Saveable, folder: Path, **options: Any) -> None:
 
 def save_model(model: AutoencoderKL | UNet2DConditionModel | CLIPTextModel, folder: Path) -> None:
     """Write a model in fp16 safetensors, in files of at most 14 MB; the model itself keeps its precision."""
-    copy = (
-        type(model).from_config(model.config) if not isinstance(model, CLIPTextModel) else CLIPTextModel(model.config)
-    )
-    copy.load_state_dict(model.state_dict())
-    save_component(copy.half().cpu(), folder, max_shard_size=SHARD_SIZE)
+    if not isinstance(model, CLIPTextModel):
+        copy = type(model).from_config(model.config)
+        copy.load_state_dict(model.state_dict())
+        save_component(copy.half().cpu(), folder, max_shard_size=SHARD_SIZE)
+        return
+    encoder = CLIPTextModel(model.config)
+    encoder.load_state_dict(model.state_dict())
+    save_component(encoder.half().cpu(), folder, max_shard_size=SHARD_SIZE)
+    # transformers reads a model in the precision its configuration names, diffusers in fp32 unless told otherwise; a
+    # pipeline that mixes the two cannot draw.
+    configuration = json.loads((folder / "config.json").read_text()) | {"dtype": "float32"}
+    text = json.dumps(configuration, indent=2) + "\n"
+    write_atomically(folder / "config.json", lambda path: path.write_text(text))
 
 
 def save_frame(folder: Path) -> None:

@@ -132,3 +132,17 @@ def test_open_clip_reads_a_saved_scorer(tmp_path):
     ids = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'clip'}")(["a red dog"])
     with torch.no_grad():
         torch.testing.assert_close(again.eval().encode_text(ids), clip.encode_text(ids), atol=5e-3, rtol=5e-3)
+
+
+def test_plain_diffusers_reads_every_part_in_one_precision(tmp_path):
+    from diffusers import StableDiffusionPipeline
+
+    save_tokenizer(build_tokenizer(["a", "red", "dog"]), tmp_path / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
+    architecture.save_model(architecture.new_unet(), tmp_path / "unet")
+    architecture.save_model(architecture.new_vae(), tmp_path / "vae")
+    architecture.save_model(architecture.new_text_encoder(tokenizer), tmp_path / "text_encoder")
+    architecture.save_frame(tmp_path)
+    for asked, precision in (({}, torch.float32), ({"torch_dtype": torch.float16}, torch.float16)):
+        pipeline = StableDiffusionPipeline.from_pretrained(tmp_path, **asked)
+        assert {pipeline.unet.dtype, pipeline.vae.dtype, pipeline.text_encoder.dtype} == {precision}
