@@ -24,6 +24,9 @@ PLAUSIBLE_SHARE = (0.03, 0.9)
 # Shares of the noise schedule at which the attention is read: early steps lay out the picture, late ones paint it.
 _NOISE_LEVELS = (0.25, 0.4, 0.55)
 _GRABCUT_ROUNDS = 5
+# Photographers put the concept in the middle: how far from there it may be, as a share of the picture (sigma). A part
+# of the cut needs this share of the main one's weight; a hole of up to this share of its area is an eye or a button.
+_MIDDLE, _PART, _HOLE = 0.3, 0.25, 0.04
 _GRABCUT_SIDE_PX = 256
 
 
@@ -34,21 +37,18 @@ def concept_mask(base: Base, image: Image.Image, class_word: str, method: str = 
         base: Whose cross-attention is read when needed.
         image: RGB.
         class_word: What is looked for.
-        method: `grabcut`, `attention`, `none` (the whole picture), or `auto`: GrabCut started from the attention where
-            that finds something plausible, else GrabCut from the middle of the picture, else the whole picture.
+        method: `grabcut`, `attention`, `none` (the whole picture), or `auto`: GrabCut from the middle of the picture;
+            where that finds nothing plausible, GrabCut from the attention; else the attention alone.
 
     Returns:
         (H, W) float32, 1 on the concept and 0 elsewhere; the whole picture when nothing plausible was found.
     """
-    attention = attention_map(base, image, class_word) if method in ("attention", "auto") else None
-    mask = None
-    if method == "attention":
-        assert attention is not None
-        mask = _plausible(_threshold(attention))
-    elif method != "none":
-        mask = grabcut_mask(image, attention)
-        if mask is None and attention is not None:
-            mask = grabcut_mask(image)
+    mask = grabcut_mask(image) if method in ("grabcut", "auto") else None
+    if mask is None and method in ("attention", "auto"):
+        attention = attention_map(base, image, class_word)
+        mask = grabcut_mask(image, attention) if method == "auto" else None
+        if mask is None:
+            mask = _plausible(_threshold(attention))
     return torch.ones(image.height, image.width) if mask is None else mask
 
 
@@ -96,8 +96,8 @@ def grabcut_mask(image: Image.Image, attention: Tensor | None = None) -> Tensor 
         # Raised when one of the colour models has no pixels left, as in a picture of one colour.
         return None
     found = np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    mask = F.interpolate(torch.from_numpy(found).float()[None, None], image.size[::-1], mode="bilinear")[0, 0]
+    found = _tidied(cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    mask = F.interpolate(torch.from_numpy(found)[None, None], image.size[::-1], mode="bilinear")[0, 0]
     return _plausible((mask > 0.5).float())
 
 
@@ -190,6 +190,24 @@ def _threshold(values: Tensor) -> Tensor:
     grey = (values * 255).round().to(torch.uint8).numpy()
     _, parted = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return torch.from_numpy(parted).float()
+
+
+def _tidied(found: np.ndarray) -> np.ndarray:
+    """Without parts that are small beside the main one, or far from the middle, and without small holes."""
+    height, width = found.shape
+    y, x = np.mgrid[0:height, 0:width]
+    middle = np.exp(-(((x + 0.5) / width - 0.5) ** 2 + ((y + 0.5) / height - 0.5) ** 2) / (2 * _MIDDLE**2))
+    _, parts = cv2.connectedComponents(found)
+    weights = np.bincount(parts.ravel(), weights=middle.ravel())
+    weights[0] = 0
+    kept = (weights >= _PART * weights.max())[parts] & (parts > 0)
+    _, holes = cv2.connectedComponents((~kept).astype(np.uint8))
+    areas = np.bincount(holes.ravel())
+    small = areas <= _HOLE * kept.sum()
+    # Part 0 is the concept itself, and what touches the border is outside of it.
+    small[np.unique(np.concatenate([holes[[0, -1]].ravel(), holes[:, [0, -1]].ravel()]))] = False
+    small[0] = False
+    return (kept | small[holes]).astype(np.float32)
 
 
 def _plausible(mask: Tensor) -> Tensor | None:
