@@ -16,7 +16,8 @@ MIB = 2**20
 def pipeline():
     from diffusers import StableDiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS).to("cpu", torch.float32)
+    # As a stranger would: no precision named, nothing cast.
+    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
