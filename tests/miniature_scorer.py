@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.miniature import WORDS, make_tokenizer
 
 
-def make_miniature_scorer(folder: Path, seed: int = 0) -> Path:
+def make_miniature_scorer(folder: Path, seed: int = 0, *, resize_mode: str = "shortest") -> Path:
     """Write a folder that `open_clip` loads as `local-dir:`: configuration, checkpoint, tokenizer of 77 tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(WORDS)
@@ -30,7 +30,7 @@ def make_miniature_scorer(folder: Path, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = open_clip.model.CLIP(**model_config)
-    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": resize_mode}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model_config, "preprocess_cfg": preprocess}))
     save_file(
         {name: tensor.contiguous() for name, tensor in model.state_dict().items()},

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 
-from spectral_diffusion.diffusion.scorer import Scorer
+from spectral_diffusion.diffusion.scorer import Scorer, padded_square
 from spectral_diffusion.errors import InputError
 
 _RESAMPLES = 2000
@@ -28,10 +28,10 @@ class Box(NamedTuple):
     bottom: float
 
     def crop(self, image: Image.Image) -> Image.Image:
-        """That part of a picture, at least one pixel large."""
+        """That part of a picture, padded to a square, so that its object keeps its shape for any CLIP."""
         left, top = int(self.left * image.width), int(self.top * image.height)
         right, bottom = round(self.right * image.width), round(self.bottom * image.height)
-        return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+        return padded_square(image.crop((left, top, max(right, left + 1), max(bottom, top + 1))))
 
 
 def columns(count: int) -> tuple[Box, ...]:

@@ -25,6 +25,8 @@ class Scorer:
         tokenizer: Its tokenizer: list of texts to (n, context) token ids.
         preprocess: Its picture transform: RGB picture to (3, H, W).
         device: Where the model is.
+        crops: Whether `preprocess` cuts a picture that is not square down to its middle, as most CLIPs do. Such a
+            picture is padded first, so that nothing at its edges goes unseen.
     """
 
     def __init__(
@@ -34,21 +36,25 @@ class Scorer:
         tokenizer: Callable[[list[str]], torch.Tensor],
         preprocess: Callable[[Image.Image], torch.Tensor],
         device: torch.device | str = "cpu",
+        *,
+        crops: bool = True,
     ) -> None:
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.device = torch.device(device)
+        self.crops = crops
 
     @torch.inference_mode()
     def embed_images(self, images: Sequence[Image.Image], batch_size: int = 32) -> torch.Tensor:
-        """(n, width) float32 unit vectors on the CPU. Pictures that are not square are padded; nothing is cut off."""
+        """(n, width) float32 unit vectors on the CPU, of whole pictures: nothing is cut off."""
         batches = []
         for start in range(0, len(images), batch_size):
-            pixels = torch.stack(
-                [self.preprocess(_padded_square(image)) for image in images[start : start + batch_size]]
-            )
+            batch = images[start : start + batch_size]
+            if self.crops:
+                batch = [padded_square(image) for image in batch]
+            pixels = torch.stack([self.preprocess(image) for image in batch])
             batches.append(self.model.encode_image(pixels.to(self.device), normalize=True).float().cpu())
         return torch.cat(batches)
 
@@ -100,7 +106,8 @@ def load_scorer(name: str = "toybox", *, device: torch.device | str = "cpu") -> 
         except Exception as error:  # open_clip, the hub and torch raise whatever they like
             raise _not_loadable(name, folder.is_dir() or Path(pretrained or "").is_file(), error) from error
     model, preprocess = loaded
-    return Scorer(label, model.eval(), tokenizer, preprocess, device)
+    crops = getattr(model.visual, "preprocess_cfg", {}).get("resize_mode", "shortest") == "shortest"
+    return Scorer(label, model.eval(), tokenizer, preprocess, device, crops=crops)
 
 
 def _known_weights(name: str, model: str, tag: str) -> str:
@@ -140,7 +147,8 @@ class _quiet_root_logger:
         logging.getLogger().setLevel(self._level)
 
 
-def _padded_square(image: Image.Image) -> Image.Image:
+def padded_square(image: Image.Image) -> Image.Image:
+    """The picture in the middle of a square of its mean colour."""
     if image.width == image.height:
         return image
     side = max(image.size)

@@ -1,5 +1,7 @@
 """Laws of the scores: cosines of CLIP, means over objects and trials, honest intervals, leaks seen where they are."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -134,10 +136,21 @@ def test_trials_that_differ_widen_the_interval() -> None:
     assert between.high - between.low > within.high - within.low
 
 
-def test_a_box_is_in_fractions_and_never_empty() -> None:
-    assert Box(0.5, 0.0, 1.0, 0.5).crop(_picture(0, (10, 20))).size == (5, 10)
-    assert Box(0.5, 0.5, 0.5, 0.5).crop(_picture(0, (10, 20))).size == (1, 1)
-    assert sum(box.crop(_picture(0, (100, 10))).width for box in columns(4)) == 100
+def test_a_box_is_in_fractions_never_empty_and_keeps_shapes() -> None:
+    wide = _side_by_side(_picture(1, (10, 30)), _picture(2, (10, 30)))
+    right = Box(0.5, 0.0, 1.0, 1.0).crop(wide)
+    assert right.size == (30, 30)
+    assert right.crop((10, 0, 20, 30)).tobytes() == _picture(2, (10, 30)).tobytes()
+    assert Box(0.5, 0.5, 0.5, 0.5).crop(wide).size == (1, 1)
+    assert [(box.left, box.right) for box in columns(4)] == [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]
+
+
+def test_a_clip_that_squashes_sees_wide_pictures_as_it_was_trained(tmp_path: Path) -> None:
+    folder = make_miniature_scorer(tmp_path, resize_mode="squash")
+    squashing = load_scorer(str(folder))
+    wide = _side_by_side(_picture(1), _picture(2))
+    vectors = squashing.embed_images([wide, wide.resize((32, 32), Image.Resampling.BICUBIC)])
+    torch.testing.assert_close(vectors[0], vectors[1], atol=1e-3, rtol=0)
 
 
 def test_each_base_has_its_scorer() -> None:
