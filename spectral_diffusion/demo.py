@@ -31,8 +31,9 @@ from spectral_diffusion.fusion import FusedAdapter, fuse
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.workspace import Workspace
 
-SCENES_ALONE = ("on the beach", "on a wooden floor")
-SCENES_TOGETHER = ("in a garden", "on the beach", "on a wooden floor")
+# Places where none of the samples was photographed, so that a concept has to leave its photographs.
+SCENES_ALONE = ("on the beach", "in the snow")
+SCENES_TOGETHER = ("on the beach", "in the snow", "in the desert")
 SEEDS_TOGETHER = 2
 
 

@@ -79,9 +79,10 @@ def demo_contact_sheet(result: DemoResult) -> Any:
         rows[-1] += [drawn.image for drawn in [*alone, *fused]]
         labels.append(f"{concept.token}: three photographs, alone, and fused with the same seeds")
     together = result.pictures("fused", *names)
-    for scene in dict.fromkeys(drawn.scene for drawn in together):
-        rows.append([drawn.image for drawn in together if drawn.scene == scene])
-        labels.append(f"all together {scene}")
+    scenes = ", ".join(dict.fromkeys(drawn.scene for drawn in together))
+    for seed in dict.fromkeys(drawn.picture.settings.seed for drawn in together):
+        rows.append([drawn.image for drawn in together if drawn.picture.settings.seed == seed])
+        labels.append(f"all together {scenes}, seed {seed}")
     return contact_sheet(rows, labels)
 
 
