@@ -66,7 +66,7 @@ def test_the_model_card_tells_the_measures():
 
 @pytest.mark.slow
 def test_plain_diffusers_draws_a_picture_that_fits_its_words(pipeline):
-    """A red ball before white: the picture is reddish in the middle and pale at the corners."""
+    """A red ball before white, of whatever size and wherever it lies: some of the picture is red, its top corners pale."""
     image = pipeline(
         "a photo of a red ball on a white background",
         num_inference_steps=12,
@@ -76,10 +76,9 @@ def test_plain_diffusers_draws_a_picture_that_fits_its_words(pipeline):
     ).images[0]
     assert image.shape == (3, 128, 128)
     redness = image[0] - (image[1] + image[2]) / 2
-    assert redness.amax() > 0.3
+    assert 0.02 < (redness > 0.3).float().mean() < 0.6
     corners = torch.stack([image[:, :12, :12], image[:, :12, -12:]])
     assert corners.mean() > 0.6
-    assert redness[32:112, 16:112].mean() > redness[:12].mean() + 0.05
 
 
 @pytest.mark.slow
