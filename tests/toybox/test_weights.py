@@ -66,7 +66,7 @@ def test_the_model_card_tells_the_measures():
 
 @pytest.mark.slow
 def test_plain_diffusers_draws_a_picture_that_fits_its_words(pipeline):
-    """A red ball before white, of whatever size and wherever it lies: some of the picture is red, its top corners pale."""
+    """A red ball before white, of whatever size and wherever: some of the picture is red, its top corners are pale."""
     image = pipeline(
         "a photo of a red ball on a white background",
         num_inference_steps=12,
