@@ -53,9 +53,7 @@ class TrainingConfig(_Frozen):
 
     method: Literal["spectral", "rotation"]
     rank: int = Field(ge=1, le=512)
-    targets: tuple[Literal["attention", "cross_attention", "feed_forward", "projection", "convolution"], ...] = Field(
-        min_length=1
-    )
+    targets: tuple[Literal["attention", "feed_forward", "projection", "convolution"], ...] = Field(min_length=1)
     train_text_encoder: bool
     train_singular_values: bool
     vectors_per_token: int = Field(ge=1, le=32)

@@ -205,8 +205,7 @@ def target_modules(
     Args:
         base: The model.
         components: Any of `unet`, `text_encoder`.
-        patterns: Any of `attention`, `cross_attention`, `feed_forward`, `projection`, `convolution`; see
-            `targets.matching_modules`.
+        patterns: Any of `attention`, `feed_forward`, `projection`, `convolution`; see `targets.matching_modules`.
 
     Raises:
         InputError: An unknown component or pattern, or nothing matches.

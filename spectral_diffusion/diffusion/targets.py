@@ -18,7 +18,6 @@ PATTERNS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
         "unet": re.compile(r"\.attn\d+\.(to_q|to_k|to_v|to_out\.0)$"),
         "text_encoder": re.compile(r"\.self_attn\.(q_proj|k_proj|v_proj|out_proj)$"),
     },
-    "cross_attention": {"unet": re.compile(r"\.attn2\.(to_q|to_k|to_v|to_out\.0)$")},
     "feed_forward": {
         "unet": re.compile(r"\.ff\.net\.(0\.proj|2)$"),
         "text_encoder": re.compile(r"\.mlp\.(fc1|fc2)$"),
@@ -35,9 +34,9 @@ def matching_modules(component: str, root: nn.Module, patterns: Sequence[str]) -
     Args:
         component: Its tensor prefix, `unet` or `text_encoder`.
         root: The component.
-        patterns: Any of `PATTERNS`: `attention` (q, k, v and output Linear), `cross_attention` (those of them that
-            read the prompt), `feed_forward` (Linear), `projection` (the transformers' `proj_in` / `proj_out`, Linear or
-            1x1 convolution), `convolution` (residual blocks and resampling, k x k).
+        patterns: Any of `PATTERNS`: `attention` (q, k, v and output Linear), `feed_forward` (Linear), `projection` (the
+            transformers' `proj_in` / `proj_out`, Linear or 1x1 convolution), `convolution` (residual blocks and
+            resampling, k x k).
     """
     expressions = [PATTERNS[name][component] for name in patterns if component in PATTERNS[name]]
     # Later versions of transformers dropped the `text_model.` level; without it a path means the same everywhere.
