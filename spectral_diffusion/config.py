@@ -89,8 +89,10 @@ class TrainingConfig(_Frozen):
     @classmethod
     def _name_the_concept_once(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
         for template in templates:
-            if template.count("{}") != 1:
-                raise ValueError(f"the template '{template}' must contain {{}} once, where the concept's token goes")
+            if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
+                raise ValueError(
+                    f"the template '{template}' must contain {{}} once, where the token goes, and no other brace"
+                )
         return templates
 
 
@@ -123,19 +125,20 @@ class Config(_Frozen):
         return _validated(_merged(self.model_dump(), tree), "the options")
 
 
-def load_config(path: Path | None = None, base: str = DEFAULT_BASE) -> Config:
+def load_config(path: Path | None = None, base: str | None = None) -> Config:
     """Read the recipe of a base, with a person's own values laid over it.
 
     Args:
         path: A TOML file. It may hold just the keys that differ; `base` in it counts when no other base is asked for.
-        base: Name of a base; its recipe is `configs/<base>.toml`. Bases without a recipe need a complete file.
+        base: Name of a base; its recipe is `configs/<base>.toml`. Bases without a recipe need a complete file. By
+            default the file's, else toybox.
 
     Raises:
         InputError: Not readable, not TOML, or values that are not allowed: all of them in one message.
     """
     own = _read(Path(path)) if path is not None else {}
-    if base == DEFAULT_BASE and isinstance(own.get("base"), str):
-        base = own["base"]
+    if base is None:
+        base = own["base"] if isinstance(own.get("base"), str) else DEFAULT_BASE
     recipes = {recipe.stem: recipe for recipe in sorted(packaged_configs().glob("*.toml"))}
     if base not in recipes and path is None:
         raise InputError(

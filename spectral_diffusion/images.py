@@ -48,7 +48,8 @@ def read_image(path: Path, *, min_side_px: int = MIN_SIDE_PX, max_side_px: int |
                 f"{path} is only {width_px} x {height_px} pixels",
                 f"use a picture of at least {min_side_px} pixels on each side",
             )
-        if getattr(image, "n_frames", 1) > 1:
+        # Phones write "MPO": a JPEG followed by a preview or a gain map; its first frame is the photograph.
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise InputError(f"{path} is an animation of {image.n_frames} frames", "save one frame as a still picture")
         if max_side_px is not None:
             image.draft("RGB", (max_side_px, max_side_px))

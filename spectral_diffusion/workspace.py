@@ -12,6 +12,8 @@ import platformdirs
 from spectral_diffusion.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parent
+SAMPLES = ("octo", "shelly", "spot")
+"""Names of the concepts that travel with the package."""
 
 
 @dataclass(frozen=True)

@@ -113,3 +113,17 @@ def test_a_base_without_recipe_needs_a_complete_file(tmp_path: Path) -> None:
     complete = (packaged_configs() / "toybox.toml").read_text()
     assert load_config(_write(tmp_path, complete), base="sd99").base == "sd99"
     assert load_config(_write(tmp_path, 'base = "sd99"\n' + complete)).base == "sd99"
+
+
+@pytest.mark.parametrize("template", ["a {photo} of {}", "{{}}", "{} and {}", "no place"])
+def test_a_template_has_one_place_for_the_token_and_no_other_brace(template: str) -> None:
+    with pytest.raises(InputError, match="template"):
+        load_config().override({"training.caption_templates": [template]})
+
+
+def test_the_base_that_was_asked_for_counts_more_than_the_files(tmp_path: Path) -> None:
+    recipe = tmp_path / "own.toml"
+    recipe.write_text('base = "other"\n[training]\nrank = 2\n')
+    assert load_config(recipe, "toybox").base == "toybox"
+    with pytest.raises(InputError):
+        load_config(recipe)

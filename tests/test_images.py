@@ -135,3 +135,13 @@ def test_a_contact_sheet_holds_every_picture_at_its_place() -> None:
     assert sheet.getpixel((4, 4)) == (255, 0, 0)
     assert sheet.getpixel((2 + 16 + 2 + 4, 4)) == (0, 0, 255)
     assert sheet.getpixel((4, 2 + 16 + 2 + 4)) == (0, 0, 255)
+
+
+def test_a_phone_photograph_with_a_preview_behind_it_is_its_first_frame(tmp_path: Path) -> None:
+    path = tmp_path / "phone.jpg"
+    Image.new("RGB", (64, 48), "red").save(
+        path, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48), "blue")]
+    )
+    red, _, blue = read_image(path).getpixel((9, 9))
+    assert red > 200
+    assert blue < 60

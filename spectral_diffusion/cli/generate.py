@@ -136,7 +136,7 @@ def _draw(
     from spectral_diffusion.diffusion.base import load_base
     from spectral_diffusion.diffusion.pipeline import generate
 
-    config = load_config(config_path, *([base] if base else []))
+    config = load_config(config_path, base)
     fused = None
     if adapters:
         fused = read_fused(adapters, rename=options.renames(rename), allow_other_base=allow_other_base)

@@ -10,7 +10,7 @@ from spectral_diffusion.cli import options
 from spectral_diffusion.cli.console import INTERRUPTED, answer, answering, note, table
 from spectral_diffusion.cli.progress import TrainingBar
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.workspace import Workspace, sample_concepts
+from spectral_diffusion.workspace import SAMPLES, Workspace, sample_concepts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,7 +79,7 @@ def command(
         from spectral_diffusion.diffusion.trainer import train_concepts
         from spectral_diffusion.ledger import Ledger
 
-        config = load_config(config_path, *([base] if base else [])).override(
+        config = load_config(config_path, base).override(
             {
                 "training.rank": rank,
                 "training.steps": steps,
@@ -127,7 +127,7 @@ def find_concept(folder: Path, workspace: Workspace) -> Path:
 
 def _is_sample(folder: Path) -> bool:
     try:
-        return folder.resolve().parent == sample_concepts().resolve()
+        return folder.name in SAMPLES and folder.resolve().parent == sample_concepts().resolve()
     except InputError:
         return False
 

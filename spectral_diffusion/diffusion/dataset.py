@@ -117,7 +117,7 @@ def caption_of(concept: Concept, photograph: Photograph, template: str) -> str:
     """
     caption = photograph.caption
     if caption is None:
-        return template.format(concept.token)
+        return template.replace("{}", concept.token)
     if concept.token in caption:
         return caption
     named, found = re.subn(

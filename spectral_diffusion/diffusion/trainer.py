@@ -103,7 +103,7 @@ def _claimed(
             slot = claimed.get(concept.name)
             if slot is None or written or checkpoint_path(out, concept).exists() or (old and old.slot == slot):
                 continue
-            ledger.release(concept.name)
+            ledger.release(concept.name, base.name)
             if old is not None:
                 number = old.start // old.width
                 # If somebody took the old columns meanwhile, there is nothing to give back.

@@ -36,7 +36,7 @@ from spectral_diffusion.diffusion.objective import (
 from spectral_diffusion.diffusion.prompts import class_word_vectors, encode_prompts, join_layers
 from spectral_diffusion.diffusion.spectra import spectra
 from spectral_diffusion.diffusion.targets import cross_attention_paths
-from spectral_diffusion.errors import TrainingError
+from spectral_diffusion.errors import InputError, TrainingError
 from spectral_diffusion.images import save_png
 from spectral_diffusion.spectrum import ColumnSlot, take_slot
 
@@ -135,6 +135,11 @@ class Training:
                 checkpoint = Checkpoint.load(self.checkpoint_path, self.identity)
                 self.engine.load_state(checkpoint.state)
                 self.step = checkpoint.step
+                if self.step > self.config.steps:
+                    raise InputError(
+                        f"the checkpoint of {self.concept.name} is at step {self.step}, {self.config.steps} were asked",
+                        "ask for more steps, or train anew without --resume",
+                    )
             material = prepare(self.base, self.concept, self.config)
             if not resume:
                 # A checkpoint of an earlier attempt is no longer one of this training.
@@ -144,7 +149,12 @@ class Training:
             with _Interruption() as interruption:
                 self._loop(material, accelerator, interruption)
             adapter = self._adapter()
-            adapter.save(adapter_path(self.out, self.concept))
+            try:
+                adapter.save(adapter_path(self.out, self.concept))
+            except InputError:
+                # The disk that refused the adapter may still take the checkpoint, or take it after a retry.
+                self._save_checkpoint()
+                raise
             self.checkpoint_path.unlink(missing_ok=True)
             return adapter
 

@@ -387,3 +387,29 @@ def test_tensorboard_holds_the_losses_by_choice(base: Base, tmp_path: Path) -> N
 def test_the_training_config_in_the_file_is_plain_json(base: Base, tmp_path: Path) -> None:
     (adapter,) = train_concepts(_config(steps=1), base, [_concept()], Ledger(tmp_path / "l.json"), out=tmp_path)
     assert json.loads(json.dumps(adapter.training)) == adapter.training
+
+
+def test_a_failed_training_leaves_the_concepts_slots_on_other_bases(base: Base, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.json")
+    elsewhere = {"unet": "0" * 64}
+    ledger.claim("another", elsewhere, "octo", 2, 8)
+
+    def stop(report: StepReport) -> None:
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError):
+        train_concepts(_config(), base, [_concept()], ledger, on_step=stop, out=tmp_path / "out")
+    assert [(claim.concept, claim.base) for claim in ledger.holders()] == [("octo", "another")]
+
+
+def test_a_checkpoint_beyond_the_steps_asked_is_refused(base: Base, tmp_path: Path) -> None:
+    ledger, out = Ledger(tmp_path / "ledger.json"), tmp_path / "out"
+
+    def stop(report: StepReport) -> None:
+        if report.step == 3:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError):
+        train_concepts(_config(checkpoint_every=1, steps=4), base, [_concept()], ledger, on_step=stop, out=out)
+    with pytest.raises(InputError, match="checkpoint of octo"):
+        train_concepts(_config(checkpoint_every=1, steps=1), base, [_concept()], ledger, out=out, resume=True)
