@@ -112,6 +112,16 @@ def test_fuse_keeps_its_parts_with_their_strengths_and_fuses_again(
     assert [part.strength for part in load_fused(half).parts] == [0.25, 0.5]
 
 
+def test_fuse_never_writes_over_what_it_fuses(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(Path(trained.red).read_bytes())
+    refused = call(capsys, "fuse", f"{own}:0.5", trained.blue, "--out", own).expect(2)
+    assert "one of the adapters" in refused.stderr
+    assert own.read_bytes() == Path(trained.red).read_bytes()
+
+
 def test_generate_repeats_a_picture_exactly_from_its_own_png(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -348,6 +348,7 @@ def test_a_read_only_folder_is_told_before_any_work(place: Place, capsys: pytest
         (["generate", "--from", "nowhere.png", "--allow-other-base"], ("--allow-other-base",)),
         (["fuse", "a.safetensors"], ("--out",)),
         (["fuse", "a.safetensors", "--out", "b", "--rename", "x"], ("OLD=NEW",)),
+        (["fuse", "a.safetensors", "--out", "b", "--rename", "x=y", "--rename", "x=z"], ("given twice",)),
         (["score", "nowhere.png"], ("nowhere.png",)),
         (["inspect", "nowhere.safetensors"], ("nowhere.safetensors",)),
         (["slots", "release", "nobody"], ("nobody",)),

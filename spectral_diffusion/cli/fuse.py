@@ -53,6 +53,8 @@ def command(
             on_overlap=on_overlap,
             allow_other_base=allow_other_base,
         )
+        if any(file_and_strength(text)[0].resolve() == out.resolve() for text in files):
+            raise InputError(f"--out {out} is one of the adapters to fuse", "write to another file")
         fused.save(out)
     rows = [
         [part.adapter.name, ", ".join(part.adapter.tokens), str(part.adapter.slot), f"{part.strength:g}"]
@@ -91,8 +93,8 @@ def read_fused(
 
     parts = []
     for text in files:
-        name, strength = (text, 1.0) if Path(text).is_file() else number_after_colon(text, "adapter")
-        parts += [(part, part.strength * strength) for part in load_fused(Path(name)).parts]
+        path, strength = file_and_strength(text)
+        parts += [(part, part.strength * strength) for part in load_fused(path).parts]
     kept = {part.factor_scale for part, _ in parts}
     if factor_scale is None and len(kept) > 1:
         raise InputError(
@@ -107,3 +109,11 @@ def read_fused(
         rename=rename,
         allow_other_base=allow_other_base,
     )
+
+
+def file_and_strength(text: str) -> tuple[Path, float]:
+    """`FILE[:STRENGTH]`; a file whose own name ends in a colon and a number is taken as it is called."""
+    if Path(text).is_file():
+        return Path(text), 1.0
+    name, strength = number_after_colon(text, "adapter")
+    return Path(name), strength

@@ -60,6 +60,8 @@ def renames(pairs: tuple[str, ...]) -> dict[str, str]:
         old, equals, new = pair.partition("=")
         if not (old and equals and new):
             raise InputError(f"--rename {pair} is not of the form OLD=NEW", "write for example --rename <a>=<b>")
+        if _token(old) in mapping:
+            raise InputError(f"--rename {old} is given twice", "rename once, fuse, and rename again in the fused file")
         mapping[_token(old)] = _token(new)
     return mapping
 
