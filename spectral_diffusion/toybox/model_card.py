@@ -48,7 +48,7 @@ torch {torch}, transformers {transformers}, diffusers {diffusers}.
 |---|---|
 {measures}
 
-Faithfulness asks the toy CLIP; the same CLIP's own limit on true renders stands beside it.
+What is drawn is judged by the toy CLIP; where it cannot tell, that counts against the pictures.
 
 ## Limits
 
