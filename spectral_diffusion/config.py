@@ -137,8 +137,8 @@ def load_config(path: Path | None = None, base: str | None = None) -> Config:
         InputError: Not readable, not TOML, or values that are not allowed: all of them in one message.
     """
     own = _read(Path(path)) if path is not None else {}
-    if base is None:
-        base = own["base"] if isinstance(own.get("base"), str) else DEFAULT_BASE
+    told = own.get("base")
+    base = base or (told if isinstance(told, str) else DEFAULT_BASE)
     recipes = {recipe.stem: recipe for recipe in sorted(packaged_configs().glob("*.toml"))}
     if base not in recipes and path is None:
         raise InputError(
