@@ -160,7 +160,7 @@ def run_demo(
 
 def _scorer(base: Base, on_stage: Callable[[str], None]) -> Scorer | None:
     try:
-        return load_scorer(default_scorer(base.name), device=base.device)
+        return load_scorer(default_scorer(toybox=base.is_toybox), device=base.device)
     except InputError as error:
         on_stage(f"no scores: {error}")
         return None

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,19 @@ def test_score_compares_with_photographs_and_with_the_prompt_in_the_picture(
     assert "leak matrix" in call(
         capsys, "score", *pictures, "-r", red, "-r", trained.root / "concepts" / "blue", "--scorer", scorer
     ).expect(0).stdout  # fmt: skip
+
+
+def test_a_folder_called_toybox_is_a_base_like_any_other(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namesake = shutil.copytree(trained.base, tmp_path / "toybox")
+    recipe = write_recipe(tmp_path, namesake)
+    trained_there = call(
+        capsys, "train", trained.root / "concepts" / "red", "--config", recipe, "--workspace", tmp_path
+    ).expect(0)  # fmt: skip
+    assert "draws toys" not in trained_there.stderr
+    drawn = call(capsys, "generate", "-p", "a dog", "--config", recipe, "--workspace", tmp_path).expect(0)
+    assert "ViT-B-32:openai" in call(capsys, "score", drawn.stdout.strip()).expect(2).stderr
 
 
 def test_inspect_tells_what_an_adapter_is_and_whether_several_meet(

@@ -43,7 +43,7 @@ def demo(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     stages: list[str] = []
     reports = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("spectral_diffusion.demo.default_scorer", lambda base_name: str(scorer))
+        patch.setattr("spectral_diffusion.demo.default_scorer", lambda *, toybox: str(scorer))
         result = run_demo(
             load_config(write_recipe(root, miniature)),
             folders,
@@ -156,7 +156,7 @@ def test_without_a_scorer_the_drawing_goes_on(demo: Demo) -> None:
 def test_a_missing_scorer_is_one_line_of_the_demo(
     demo: Demo, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spectral_diffusion.demo.default_scorer", lambda base_name: "ViT-B-32:openai")
+    monkeypatch.setattr("spectral_diffusion.demo.default_scorer", lambda *, toybox: "ViT-B-32:openai")
     stages: list[str] = []
     result = run_demo(
         load_config(write_recipe(tmp_path, miniature, steps=1)),

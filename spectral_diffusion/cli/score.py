@@ -61,7 +61,7 @@ def command(
         if len({concept.name for concept in concepts}) < len(concepts):
             raise InputError("the same concept is named twice with --reference", "name each folder once")
         photographs = {concept.name: [photo.image for photo in concept.photographs] for concept in concepts}
-        drawn_with, said = _from_pictures(images)
+        by_toybox, said = _from_pictures(images)
         prompt = prompt or said
         if prompt is None and not concepts:
             raise InputError("there is nothing to compare the pictures with", "give --prompt, --reference or both")
@@ -71,7 +71,7 @@ def command(
             note(
                 f"note: no class word is known for {', '.join(unknown)}, left out of the prompt; --reference names one"
             )
-        clip = load_scorer(scorer or default_scorer(drawn_with), device=choose_device(device))
+        clip = load_scorer(scorer or default_scorer(toybox=by_toybox), device=choose_device(device))
         boxes = columns(len(concepts))
         leaks = None
         if len(concepts) > 1:
@@ -106,8 +106,8 @@ def _as_dict(estimate: Any) -> dict[str, float]:
     return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "count": estimate.count}
 
 
-def _from_pictures(paths: tuple[Path, ...]) -> tuple[str, str | None]:
-    """Base and prompt that the pictures' own text agrees on."""
+def _from_pictures(paths: tuple[Path, ...]) -> tuple[bool, str | None]:
+    """Whether the toybox may have drawn the pictures, and the prompt that their own text agrees on."""
     from spectral_diffusion.diffusion.pipeline import read_settings
 
     found = []
@@ -115,7 +115,7 @@ def _from_pictures(paths: tuple[Path, ...]) -> tuple[str, str | None]:
         try:
             settings = read_settings(path)
         except InputError:
-            return "toybox", None
-        found.append((settings.base, settings.prompt))
-    bases, prompts = {base for base, _ in found}, {prompt for _, prompt in found}
-    return bases.pop() if len(bases) == 1 else "toybox", prompts.pop() if len(prompts) == 1 else None
+            return True, None
+        found.append(settings)
+    prompts = {settings.prompt for settings in found}
+    return any(settings.is_toybox for settings in found), prompts.pop() if len(prompts) == 1 else None

@@ -90,7 +90,7 @@ def command(
         found = [find_concept(folder, workspace) for folder in folders]
         concepts = [load_concept(folder) for folder in found]
         model = load_base(config.base, device=device)
-        if model.name == "toybox" and not all(map(_is_sample, found)):
+        if model.is_toybox and not all(map(_is_sample, found)):
             note(
                 "note: toybox draws toys, so expect a toy in the likeness of your photographs; bases made for "
                 "photographs are Stable Diffusion 1.5 and 2.1 (--base FOLDER or hub id, with a recipe in --config)"

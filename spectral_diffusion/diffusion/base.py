@@ -37,7 +37,8 @@ class Base:
     """A pretrained latent-diffusion model, frozen and in evaluation mode.
 
     Args:
-        name: `toybox`, a Hub id, or the name of the folder it came from (never its path).
+        name: `toybox`, a Hub id, or the name of the folder it came from (never its path). Only for people: a folder may
+            have any name.
         unet: The denoiser.
         vae: Pictures to latents and back.
         text_encoder: Prompts to `prompt_embeds`.
@@ -46,6 +47,7 @@ class Base:
         device: Where the weights are.
         dtype: What the weights are stored as.
         fingerprints: sha256 per component, see `fingerprint`.
+        is_toybox: Whether it is the embedded base, which has a renderer and a scorer of its own.
         lock: Held by whoever adapts or runs the components, so that two threads cannot mix their concepts.
     """
 
@@ -58,6 +60,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     fingerprints: Mapping[str, str]
+    is_toybox: bool = False
     lock: Any = field(default_factory=threading.RLock, repr=False)
 
     @classmethod
@@ -72,6 +75,7 @@ class Base:
         scheduler: Any,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        is_toybox: bool = False,
     ) -> "Base":
         """A base of components at hand. They are frozen, moved and cast in place, after their fingerprint is taken."""
         fingerprints = {
@@ -85,7 +89,7 @@ class Base:
         # Convolutions run faster with channels last, on CPU and GPU alike; the values are untouched.
         for module in (unet, vae):
             nn.Module.to(module, memory_format=torch.channels_last)
-        return cls(name, unet, vae, text_encoder, tokenizer, scheduler, device, dtype, fingerprints)
+        return cls(name, unet, vae, text_encoder, tokenizer, scheduler, device, dtype, fingerprints, is_toybox)
 
     @property
     def components(self) -> dict[str, nn.Module]:
@@ -135,7 +139,7 @@ class Base:
             seed: The same seed gives the same pictures.
             exclude: What shall not appear, such as the concept's class word.
         """
-        if self.name == "toybox":
+        if self.is_toybox:
             side = self.native_size
             return companions(count, seed, width_px=side, height_px=side, exclude_kinds=exclude)
         with self.lock:
@@ -175,7 +179,8 @@ def load_base(
             f"base {label} takes {parts['unet'].config.in_channels} input channels (an inpainting or depth model)",
             "use the plain text-to-image model of the same family",
         )
-    return Base.from_components(label, **parts, device=device, dtype=dtype)
+    is_toybox = Path(source).resolve() == TOYBOX.resolve()
+    return Base.from_components(label, **parts, device=device, dtype=dtype, is_toybox=is_toybox)
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:

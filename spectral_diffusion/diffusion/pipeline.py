@@ -99,6 +99,7 @@ def generate(
         "height_px": height_px,
         "base": base.name,
         "fingerprints": dict(base.fingerprints),
+        "is_toybox": base.is_toybox,
         "adapters": tuple(AdapterRecord.of(part) for part in fused.parts) if fused is not None else (),
         "device": base.device.type,
         "dtype": str(base.dtype).removeprefix("torch."),

@@ -65,9 +65,9 @@ class Scorer:
         return self.model.encode_text(tokens, normalize=True).float().cpu()
 
 
-def default_scorer(base_name: str) -> str:
+def default_scorer(*, toybox: bool) -> str:
     """Name of the scorer that belongs to a base: toybox has its own, all others the paper's ViT-B-32 of OpenAI."""
-    return "toybox" if base_name == "toybox" else DEFAULT_SCORER
+    return "toybox" if toybox else DEFAULT_SCORER
 
 
 def load_scorer(name: str = "toybox", *, device: torch.device | str = "cpu") -> Scorer:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spectral_diffusion import __version__
 from spectral_diffusion.adapters import Adapter
@@ -58,6 +58,7 @@ class GenerationSettings(BaseModel):
         steps, guidance_scale, sampler: How the noise was removed.
         width_px, height_px: Size.
         base, fingerprints: The model by name, and what it truly was.
+        is_toybox: Whether it was the embedded base.
         adapters: The concepts, in order.
         device, dtype: Kind of device and number type: others round differently.
         versions: Of this package and the libraries that drew.
@@ -76,10 +77,17 @@ class GenerationSettings(BaseModel):
     height_px: int = Field(ge=16, le=4096)
     base: str
     fingerprints: dict[str, str]
+    is_toybox: bool
     adapters: tuple[AdapterRecord, ...] = ()
     device: str
     dtype: str
     versions: dict[str, str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_toybox(cls, values: Any) -> Any:
+        # A picture that does not tell has only the name to go by.
+        return {"is_toybox": values.get("base") == "toybox", **values} if isinstance(values, dict) else values
 
     @classmethod
     def checked(cls, **values: Any) -> Self:

@@ -174,6 +174,19 @@ def test_a_base_of_the_toybox_that_is_missing_is_told(tmp_path: Path, monkeypatc
         load_base("toybox")
 
 
+def test_the_toybox_is_what_was_loaded_as_such_and_no_folder_of_that_name(
+    tmp_path: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+):
+    namesake = load_base(shutil.copytree(miniature, tmp_path / "toybox"))
+    assert namesake.name == "toybox" and not namesake.is_toybox
+    monkeypatch.setattr(drawing, "_STEPS", 1)
+    monkeypatch.setattr(base_module, "companions", lambda *_, **__: pytest.fail("rendered for a base that draws"))
+    assert namesake.companions(1, seed=0)
+    monkeypatch.setattr(base_module, "TOYBOX", miniature)
+    assert load_base("toybox").is_toybox
+    assert load_base(miniature).is_toybox
+
+
 def test_folders_that_are_no_base_are_refused_in_words(tmp_path: Path, miniature: Path):
     with pytest.raises(InputError, match=r"no model_index\.json"):
         load_base(tmp_path)

@@ -256,6 +256,16 @@ def test_a_picture_without_sound_settings_is_refused(tmp_path: Path, base: Base)
         GenerationSettings.from_png_text({SETTINGS_KEY: json.dumps(text)})
 
 
+def test_a_picture_tells_whether_the_toybox_drew_it_and_without_the_fact_its_name_counts(base: Base):
+    settings = generate(base, None, "a dog", **SMALL)[0].settings
+    assert not settings.is_toybox
+    for name, fact, expected in (("toybox", False, False), ("other", True, True), ("toybox", None, True)):
+        held = json.loads(settings.model_dump_json()) | {"base": name, "is_toybox": fact}
+        if fact is None:
+            del held["is_toybox"]
+        assert GenerationSettings.from_png_text({SETTINGS_KEY: json.dumps(held)}).is_toybox == expected
+
+
 def test_the_hash_of_an_adapter_is_that_of_its_values(tmp_path: Path, base: Base, fused: FusedAdapter):
     adapter = fused.parts[0].adapter
     adapter.save(tmp_path / "one.safetensors")

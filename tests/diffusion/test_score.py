@@ -154,8 +154,8 @@ def test_a_clip_that_squashes_sees_wide_pictures_as_it_was_trained(tmp_path: Pat
 
 
 def test_each_base_has_its_scorer() -> None:
-    assert default_scorer("toybox") == "toybox"
-    assert default_scorer("stable-diffusion-v1-5/stable-diffusion-v1-5") == "ViT-B-32:openai"
+    assert default_scorer(toybox=True) == "toybox"
+    assert default_scorer(toybox=False) == "ViT-B-32:openai"
 
 
 @pytest.mark.parametrize(
