@@ -1,6 +1,6 @@
 """Laws of the training engine: the same numbers as autograd and AdamW would give, only faster."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -182,7 +182,58 @@ def test_a_state_of_other_trainables_and_an_unknown_layer_are_refused() -> None:
     net = _net(torch.float32)
     adapters = _adapters(net, "spectral", False)
     engine = Engine({"unet": net}, adapters, {}, RATES)
-    with pytest.raises(ValueError, match="trainables"):
+    with pytest.raises(ValueError, match=r"vector is \(\d+,\) in the state"):
         Engine({"unet": net}, _adapters(net, "spectral", True), {}, RATES).load_state(engine.state())
     with pytest.raises(BaseMismatchError, match="no layer unet\\.third"):
         Engine({"unet": net}, {"unet.third": adapters["unet.first"]}, {}, RATES)
+
+
+def test_a_forward_that_a_layer_had_of_its_own_is_put_back() -> None:
+    net = _net(torch.float32)
+
+    def patched(x: Tensor) -> Tensor:
+        return nn.Linear.forward(net.first, x) * 2
+
+    net.first.forward = patched  # type: ignore[method-assign]
+    x = torch.randn(2, 5, 6)
+    plain = net(x)
+    adapters = _adapters(net, "spectral", False)
+    for _ in range(2):
+        with Engine({"unet": net}, adapters, {}, RATES):
+            assert net.first.forward is not patched
+        assert net.first.__dict__["forward"] is patched
+        assert "forward" not in net.second.__dict__
+    assert torch.equal(net(x), plain)
+
+
+def _without(name: str) -> Callable[[dict[str, Tensor]], object]:
+    return lambda state: state.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_without("vector"), "no trainables"),
+        (_without("unet.exp_avg"), "lacks unet.exp_avg"),
+        (lambda state: state.update({"unet.exp_avg_sq": torch.zeros(3)}), r"unet.exp_avg_sq .*\(3,\)"),
+        (lambda state: state.update({"mystery.step": torch.zeros(())}), "mystery.step"),
+    ],
+)
+def test_a_state_that_is_not_whole_is_refused_and_changes_nothing(
+    damage: Callable[[dict[str, Tensor]], object], said: str
+) -> None:
+    net = _net(torch.float32)
+    trained = Engine({"unet": net}, _adapters(net, "spectral", True), {}, RATES)
+    with trained:
+        trained.begin()
+        net(torch.randn(2, 5, 6)).square().sum().backward()
+        trained.finish()
+    state = trained.state()
+    damage(state)
+    fresh = Engine({"unet": net}, _adapters(net, "spectral", True), {}, RATES)
+    before = fresh.state()
+    with pytest.raises(ValueError, match=said):
+        fresh.load_state(state)
+    after = fresh.state()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
