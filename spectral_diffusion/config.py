@@ -1,7 +1,8 @@
 """The training and drawing recipe of a base model: frozen, complete, checked as a whole.
 
-The values in `configs/<base>.toml` are the only defaults. A file given with `--config` may override just some keys, and
-single values (`--rank 8`) override both. Every fault is told at once, with its key and what would be allowed.
+The values in `configs/<base>.toml` are the only defaults; `configs/other.toml` says how to draw with every other base.
+A file given with `--config` may override just some keys, and single values (`--rank 8`) override both. Every fault is
+told at once, with its key and what would be allowed.
 """
 
 import difflib
@@ -17,6 +18,8 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.workspace import packaged_configs
 
 DEFAULT_BASE = "toybox"
+OTHER_BASES = "other"
+"""Name of the file that says how bases without a recipe draw. It is no recipe itself."""
 
 
 class _Frozen(BaseModel):
@@ -136,10 +139,8 @@ def load_config(path: Path | None = None, base: str | None = None) -> Config:
     Raises:
         InputError: Not readable, not TOML, or values that are not allowed: all of them in one message.
     """
-    own = _read(Path(path)) if path is not None else {}
-    told = own.get("base")
-    base = base or (told if isinstance(told, str) else DEFAULT_BASE)
-    recipes = {recipe.stem: recipe for recipe in sorted(packaged_configs().glob("*.toml"))}
+    own, base = _own(path, base)
+    recipes = _recipes()
     if base not in recipes and path is None:
         raise InputError(
             f"there is no recipe for base '{base}' (there is one for: {', '.join(recipes)})",
@@ -147,6 +148,44 @@ def load_config(path: Path | None = None, base: str | None = None) -> Config:
         )
     recipe = _read(recipes[base]) if base in recipes else {}
     return _validated({**_merged(recipe, own), "base": base}, str(path or recipes[base]))
+
+
+def load_generation(path: Path | None = None, base: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Which base to draw with, and how: by its recipe, or where it has none by `configs/other.toml`.
+
+    Args:
+        path: A TOML file with a person's own values, as for `load_config`; for drawing it need not be complete.
+        base: Name of a base, as for `load_config`.
+
+    Returns:
+        The base, and values of `GenerationConfig` by key. Of a base without a recipe the size is missing unless the
+        file names it: its native size is the right one, and known when it is loaded.
+
+    Raises:
+        InputError: Not readable, not TOML, or values that are not allowed: all of them in one message.
+    """
+    own, name = _own(path, base)
+    recipes = _recipes()
+    if name in recipes:
+        return name, load_config(path, base).generation.model_dump()
+    other = _read(packaged_configs() / f"{OTHER_BASES}.toml")
+    # A complete recipe below it lets every slip in the file be told, also where drawing would not look.
+    complete = _merged(_merged(_read(recipes[DEFAULT_BASE]), other), own)
+    generation = _validated({**complete, "base": name}, str(path)).generation.model_dump()
+    known = {*other["generation"], *own.get("generation", {})}
+    return name, {key: value for key, value in generation.items() if key in known}
+
+
+def _own(path: Path | None, base: str | None) -> tuple[dict[str, Any], str]:
+    """A person's own values, and the base that they or the caller name."""
+    own = _read(Path(path)) if path is not None else {}
+    told = own.get("base")
+    return own, base or (told if isinstance(told, str) else DEFAULT_BASE)
+
+
+def _recipes() -> dict[str, Path]:
+    found = sorted(packaged_configs().glob("*.toml"))
+    return {recipe.stem: recipe for recipe in found if recipe.stem != OTHER_BASES}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -156,6 +156,17 @@ def test_generate_draws_one_seed_a_picture_and_names_no_path_in_them(
         assert str(tmp_path) not in json.dumps(read_png_text(Path(image["file"])))
 
 
+def test_a_base_without_a_recipe_is_drawn_with_at_its_own_size_but_not_trained_on(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["--base", trained.base, "--workspace", tmp_path]
+    drawn = call(capsys, "generate", "-p", "a dog", *here, "--steps", 2, "--json").expect(0)
+    (told,) = drawn.json["images"]
+    assert (told["width_px"], told["height_px"], told["steps"], told["guidance_scale"]) == (64, 64, 2, 7.5)
+    refused = call(capsys, "train", trained.root / "concepts" / "red", *here).expect(2)
+    assert "no recipe" in refused.stderr and "--config" in refused.stderr and refused.stderr.count("\n") == 1
+
+
 def test_tokens_that_clash_are_renamed(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_concept(tmp_path / "concepts" / "twin", "dog", 4)
     (tmp_path / "concepts" / "twin" / "concept.toml").write_text('token = "<red>"\nclass_word = "dog"\n')

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from spectral_diffusion.config import Config, load_config
+from spectral_diffusion.config import OTHER_BASES, Config, load_config, load_generation
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.workspace import packaged_configs
 
@@ -28,7 +28,10 @@ def test_the_recipe_files_are_the_only_defaults() -> None:
     assert all(field.is_required() for model in _models(Config) for field in model.model_fields.values())
 
 
-@pytest.mark.parametrize("recipe", sorted(packaged_configs().glob("*.toml")), ids=lambda path: path.stem)
+RECIPES = [path for path in sorted(packaged_configs().glob("*.toml")) if path.stem != OTHER_BASES]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_packaged_recipe_is_valid_and_keeps_its_values(recipe: Path) -> None:
     config = load_config(base=recipe.stem)
     written = tomllib.loads(recipe.read_text())
@@ -113,6 +116,32 @@ def test_a_base_without_recipe_needs_a_complete_file(tmp_path: Path) -> None:
     complete = (packaged_configs() / "toybox.toml").read_text()
     assert load_config(_write(tmp_path, complete), base="sd99").base == "sd99"
     assert load_config(_write(tmp_path, 'base = "sd99"\n' + complete)).base == "sd99"
+
+
+def test_drawing_needs_no_recipe_and_leaves_the_size_to_the_base(tmp_path: Path) -> None:
+    name, values = load_generation(base="sd99")
+    assert name == "sd99"
+    assert values == {"steps": 25, "guidance_scale": 7.5, "sampler": "dpm-solver++", "negative_prompt": ""}
+    partial = _write(tmp_path, 'base = "sd99"\n[generation]\nsteps = 9\nheight_px = 640\n[training]\nrank = 2\n')
+    assert load_generation(partial) == ("sd99", {**values, "steps": 9, "height_px": 640})
+    assert load_generation(partial, "mine")[0] == "mine"
+    # No base has its recipe in that file, not even one of that name.
+    assert load_generation(base=OTHER_BASES) == (OTHER_BASES, values)
+    with pytest.raises(InputError, match=f"no recipe for base '{OTHER_BASES}'"):
+        load_config(base=OTHER_BASES)
+
+
+def test_drawing_with_a_recipe_is_as_it_says(tmp_path: Path) -> None:
+    assert load_generation() == ("toybox", load_config().generation.model_dump())
+    own = _write(tmp_path, "[generation]\nsteps = 3\n")
+    assert load_generation(own)[1] == load_config(own).generation.model_dump()
+
+
+def test_faults_in_what_a_drawing_reads_are_all_told(tmp_path: Path) -> None:
+    path = _write(tmp_path, "[generation]\nstep = 3\nwidth_px = 0\n[training]\nrank = 0\n[paint]\n")
+    with pytest.raises(InputError, match="4 faults") as caught:
+        load_generation(path, "sd99")
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize("template", ["a {photo} of {}", "{{}}", "{} and {}", "no place"])

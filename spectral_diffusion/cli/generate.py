@@ -132,18 +132,21 @@ def _draw(
     keep: "Callable[[GeneratedImage], None]",
     bar: DrawingBar,
 ) -> None:
-    from spectral_diffusion.config import load_config
+    from spectral_diffusion.config import load_generation
     from spectral_diffusion.diffusion.base import load_base
     from spectral_diffusion.diffusion.pipeline import generate
 
-    config = load_config(config_path, base)
+    name, recipe = load_generation(config_path, base)
+    recipe.pop("sampler")
     fused = None
     if adapters:
         fused = read_fused(adapters, rename=options.renames(rename), allow_other_base=allow_other_base)
+    model = load_base(name, device=device)
+    own_size = {"width_px": model.native_size, "height_px": model.native_size}
     generate(
-        load_base(config.base, device=device),
+        model,
         fused,
-        **{**config.generation.model_dump(exclude={"sampler"}), **asked},
+        **{**own_size, **recipe, **asked},
         seed=secrets.randbelow(2**32) if seed is None else seed,
         count=count,
         allow_other_base=allow_other_base,
