@@ -1,12 +1,12 @@
 """Which concept holds which columns of which base: reserved here before training, so that no two ever meet.
 
-The adapter files are the truth; the ledger is their index, and `Ledger.rebuild` makes it again from them.
+Adapter files and checkpoints are the truth; the ledger is their index, and `Ledger.rebuild` makes it again from them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +28,8 @@ class Claim(BaseModel):
         base: Name of the base.
         fingerprints: sha256 of each component of the base; two claims can only meet where they share one.
         start, width: The columns.
+        token: The concept's token: two things of one name are told apart by it. None in ledgers that did not note it.
+        capacity: How many slots of this width the base has, where that is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +39,22 @@ class Claim(BaseModel):
     fingerprints: dict[Line, Line]
     start: int = Field(ge=0)
     width: int = Field(ge=1)
+    token: Line | None = None
+    capacity: int | None = Field(default=None, ge=1)
+
+    @classmethod
+    def of(cls, adapter: Adapter) -> "Claim":
+        """The claim that a finished adapter has."""
+        narrowest = min(min(len(held["U"]), len(held["V"])) for held in adapter.modules.values())
+        return cls(
+            concept=adapter.name,
+            base=adapter.base_name,
+            fingerprints=adapter.fingerprints,
+            start=adapter.slot.start,
+            width=adapter.slot.width,
+            token=next(iter(adapter.tokens), None),
+            capacity=narrowest // adapter.rank or None,
+        )
 
     @property
     def slot(self) -> ColumnSlot:
@@ -47,8 +65,21 @@ class Claim(BaseModel):
         """Whether a component of this base is also one of the other."""
         return any(fingerprints.get(component) == digest for component, digest in self.fingerprints.items())
 
+    def meets(self, other: "Claim") -> bool:
+        """Whether both hold a column of one base."""
+        return self.on_base(other.fingerprints) and self.slot.overlaps(other.slot)
+
     def __str__(self) -> str:
         return f"{self.concept} ({self.slot})"
+
+
+class Room(NamedTuple):
+    """What is left of a base for concepts of one width."""
+
+    base: str
+    width: int
+    capacity: int
+    free: int
 
 
 class _Claims(BaseModel):
@@ -86,6 +117,7 @@ class Ledger:
         width: int,
         capacity: int,
         slot: int | Literal["auto"] = "auto",
+        token: str | None = None,
     ) -> ColumnSlot:
         """Reserve columns for a concept, atomically across processes.
 
@@ -99,9 +131,11 @@ class Ledger:
             width: Columns of a slot: the rank.
             capacity: Slots of that width that the narrowest adapted weight has.
             slot: Number k of the slot, or "auto" for the concept's own or else the first free one.
+            token: The concept's token. A concept of the same name with another token is another concept.
 
         Raises:
-            SlotError: The slot is taken, or beyond the last; or none is free. Holders are named.
+            SlotError: The slot is taken, or beyond the last; or none is free; or another concept of that name holds
+                one. Holders are named.
             InputError: The file is not a ledger, or cannot be written.
         """
         if width < 1 or capacity < 1:
@@ -110,11 +144,24 @@ class Ledger:
             claims = self._read()
             here = [claim for claim in claims if claim.on_base(fingerprints)]
             own = next((claim for claim in here if claim.concept == concept), None)
+            if own is not None and token is not None and own.token not in (None, token):
+                raise SlotError(
+                    f"{own} on {base} is another concept of that name, with the token {own.token} instead of {token}",
+                    f"rename the concept's folder, or free it with `spectral-diffusion slots release {concept}`",
+                )
             others = sorted((claim for claim in here if claim.concept != concept), key=lambda claim: claim.start)
             start = width * _choose(others, own, width, capacity, slot, base)
-            kept = [claim for claim in claims if claim is not own]
+            kept = [claim for claim in claims if claim.concept != concept or not claim.on_base(fingerprints)]
             try:
-                made = Claim(concept=concept, base=base, fingerprints=dict(fingerprints), start=start, width=width)
+                made = Claim(
+                    concept=concept,
+                    base=base,
+                    fingerprints=dict(fingerprints),
+                    start=start,
+                    width=width,
+                    token=token or (own.token if own else None),
+                    capacity=capacity,
+                )
             except ValidationError as error:
                 raise InputError(
                     f"{concept!r} on {base!r} cannot be noted: {first_fault(error)}",
@@ -141,26 +188,39 @@ class Ledger:
             self._write([claim for claim in claims if claim not in released])
         return released
 
-    def rebuild(self, adapters: Iterable[Adapter]) -> list[Claim]:
-        """Replace the ledger, whatever state it is in, by what adapter files say; return its claims.
+    def give_back(self, concept: str, fingerprints: Mapping[str, str], before: Claim | None) -> None:
+        """Undo a claim that was in vain.
+
+        Args:
+            concept: Who claimed.
+            fingerprints: Of the base.
+            before: What the concept held there before; it holds that again, unless somebody took it meanwhile.
+
+        Raises:
+            InputError: The file is not a ledger, or cannot be written.
+        """
+        with self._locked():
+            claims = [claim for claim in self._read() if claim.concept != concept or not claim.on_base(fingerprints)]
+            if before is not None and not any(claim.meets(before) for claim in claims):
+                claims.append(before)
+            self._write(claims)
+
+    def rebuild(self, claims: Iterable[Claim]) -> list[Claim]:
+        """Replace the ledger, whatever state it is in, by what files on disk say; return its claims.
+
+        Args:
+            claims: Of finished and half-trained concepts; of several of one concept on one base the first counts.
 
         Raises:
             InputError: The file cannot be written.
         """
-        claims = [
-            Claim(
-                concept=adapter.name,
-                base=adapter.base_name,
-                fingerprints=adapter.fingerprints,
-                start=adapter.slot.start,
-                width=adapter.slot.width,
-            )
-            for adapter in adapters
-        ]
-        unique = [claim for index, claim in enumerate(claims) if claim not in claims[:index]]
+        kept: list[Claim] = []
+        for claim in claims:
+            if not any(claim.concept == other.concept and claim.on_base(other.fingerprints) for other in kept):
+                kept.append(claim)
         with self._locked():
-            self._write(unique)
-        return unique
+            self._write(kept)
+        return kept
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -195,6 +255,21 @@ class Ledger:
     def _write(self, claims: list[Claim]) -> None:
         content = _Claims(claims=claims).model_dump_json(indent=1)
         write_atomically(self.path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+
+
+def room(claims: Iterable[Claim]) -> list[Room]:
+    """How many slots are left on each base for each width in use, where the capacity is known; by base and width."""
+    claims = list(claims)
+    known = sorted((claim for claim in claims if claim.capacity), key=lambda claim: claim.capacity or 0)
+    # What a base has depends on which weights are adapted; of several answers the last, largest one counts.
+    largest = {(claim.base, claim.width): claim for claim in known}
+    found = []
+    for (base, width), claim in sorted(largest.items(), key=lambda item: item[0]):
+        capacity = claim.capacity or 0
+        slots = [claim.model_copy(update={"start": number * width}) for number in range(capacity)]
+        free = sum(not any(slot.meets(holder) for holder in claims) for slot in slots)
+        found.append(Room(base, width, capacity, free))
+    return found
 
 
 def _choose(

@@ -1,5 +1,6 @@
 """No two concepts ever hold one column of one base, whoever asks, however many ask at once."""
 
+import json
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from spectral_diffusion import ledger as ledger_module
 from spectral_diffusion.errors import InputError, SlotError
-from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.ledger import Claim, Ledger, Room, room
 from spectral_diffusion.spectrum import ColumnSlot
 from tests.adapters.making import FINGERPRINTS, make_adapter
 
@@ -77,7 +78,7 @@ def test_a_concept_keeps_its_slot_only_while_it_fits(ledger: Ledger) -> None:
     ledger.claim("toybox", TOYBOX, "octo", 4, 8, slot=2)
     assert ledger.claim("toybox", TOYBOX, "octo", 2, 16) == ColumnSlot(0, 2)
     # Files made elsewhere may share columns; whoever trains again first makes room.
-    ledger.rebuild([make_adapter("octo", 0), make_adapter("shell", 0)])
+    ledger.rebuild(map(Claim.of, [make_adapter("octo", 0), make_adapter("shell", 0)]))
     assert ledger.claim("imaginary", FINGERPRINTS, "octo", 2, 3) == ColumnSlot(2, 2)
 
 
@@ -164,9 +165,86 @@ def test_a_damaged_ledger_is_told_kept_and_made_again_from_adapters(ledger: Ledg
                 attempt()
         assert ledger.path.read_text() == damage
     adapters = [make_adapter("shell", 1), make_adapter("octo", 0), make_adapter("octo", 0)]
-    assert len(ledger.rebuild(adapters)) == 2
+    assert len(ledger.rebuild(map(Claim.of, adapters))) == 2
     assert [str(claim) for claim in ledger.holders("imaginary")] == ["octo (columns 0-1)", "shell (columns 2-3)"]
     assert ledger.claim("imaginary", adapters[0].fingerprints, "octo", 2, 3) == ColumnSlot(0, 2)
+
+
+def test_a_concept_of_the_same_name_with_another_token_is_another_concept(ledger: Ledger) -> None:
+    ledger.claim("toybox", TOYBOX, "dog", 4, 3, token="<dog>")
+    before = ledger.holders()
+    with pytest.raises(SlotError, match=r"dog \(columns 0-3\) on toybox .*<dog>.*<rex>; .*slots release dog"):
+        ledger.claim("toybox", TOYBOX, "dog", 4, 3, token="<rex>")
+    assert ledger.holders() == before
+    assert ledger.claim("toybox", TOYBOX, "dog", 4, 3, token="<dog>") == ColumnSlot(0, 4)
+    assert ledger.claim("toybox", TOYBOX, "dog", 4, 3) == ColumnSlot(0, 4)
+    assert [claim.token for claim in ledger.holders()] == ["<dog>"]
+    assert ledger.claim("sd15", {"unet": "c" * 64}, "dog", 4, 3, token="<rex>") == ColumnSlot(0, 4)
+
+
+def test_a_ledger_without_tokens_and_capacities_is_read_and_completed(ledger: Ledger) -> None:
+    ledger.path.parent.mkdir()
+    claim = {"concept": "dog", "base": "toybox", "fingerprints": TOYBOX, "start": 4, "width": 4}
+    ledger.path.write_text(json.dumps({"format": 1, "claims": [claim]}))
+    assert room(ledger.holders()) == []
+    assert ledger.claim("toybox", TOYBOX, "dog", 4, 3, token="<dog>") == ColumnSlot(4, 4)
+    assert [(claim.token, claim.capacity) for claim in ledger.holders()] == [("<dog>", 3)]
+
+
+def test_a_concept_with_two_claims_on_a_base_has_one_after_the_next(ledger: Ledger) -> None:
+    ledger.path.parent.mkdir()
+    claim = {"concept": "dog", "base": "toybox", "fingerprints": TOYBOX, "width": 4}
+    ledger.path.write_text(json.dumps({"claims": [{**claim, "start": start} for start in (4, 8)]}))
+    assert ledger.claim("toybox", TOYBOX, "dog", 4, 3) == ColumnSlot(4, 4)
+    assert [claim.start for claim in ledger.holders()] == [4]
+
+
+def test_a_claim_that_was_in_vain_is_undone_exactly(ledger: Ledger) -> None:
+    ledger.claim("toybox", TOYBOX, "octo", 4, 8, token="<octo>")
+    ledger.claim("toybox", {"unet": "c" * 64}, "octo", 4, 8)
+    before = ledger.holders()
+    (own,) = [claim for claim in before if claim.on_base(TOYBOX)]
+    ledger.claim("toybox", TOYBOX, "octo", 4, 8, slot=3)
+    ledger.claim("toybox", TOYBOX, "new", 4, 8, slot=4)
+    ledger.give_back("octo", TOYBOX, own)
+    ledger.give_back("new", TOYBOX, None)
+    ledger.give_back("new", TOYBOX, None)
+    assert sorted(map(repr, ledger.holders())) == sorted(map(repr, before))
+    # Whoever took the old columns meanwhile keeps them.
+    ledger.claim("toybox", TOYBOX, "octo", 4, 8, slot=3)
+    ledger.claim("toybox", TOYBOX, "late", 8, 4, slot=0)
+    ledger.give_back("octo", TOYBOX, own)
+    assert {claim.concept for claim in ledger.holders() if claim.on_base(TOYBOX)} == {"late"}
+
+
+def test_a_rebuilt_ledger_holds_one_claim_a_concept_and_base_the_first(ledger: Ledger) -> None:
+    elsewhere = make_adapter("octo", 2, base_name="sd15", fingerprints={"unet": "c" * 64})
+    adapters = [make_adapter("octo", 3), make_adapter("octo", 0), make_adapter("shell", 1), elsewhere]
+    rebuilt = ledger.rebuild(map(Claim.of, adapters))
+    assert [(claim.concept, claim.base, claim.start) for claim in rebuilt] == [
+        ("octo", "imaginary", 6),
+        ("shell", "imaginary", 2),
+        ("octo", "sd15", 4),
+    ]
+    assert {claim.concept: claim.token for claim in rebuilt} == {"octo": "<octo>", "shell": "<shell>"}
+    assert sorted(map(str, ledger.holders())) == sorted(map(str, rebuilt))
+
+
+def test_room_counts_the_slots_that_can_still_be_claimed(ledger: Ledger) -> None:
+    assert room(ledger.holders()) == []
+    for taken, concept in enumerate(("octo", "shell", "rover"), start=1):
+        ledger.claim("toybox", TOYBOX, concept, 4, 3)
+        assert room(ledger.holders()) == [Room("toybox", 4, 3, 3 - taken)]
+    with pytest.raises(SlotError, match="none of the 3 slots"):
+        ledger.claim("toybox", TOYBOX, "late", 4, 3)
+    # A slot of another width takes what it overlaps; other bases have room of their own.
+    ledger.release("rover")
+    ledger.release("shell")
+    ledger.claim("toybox", TOYBOX, "narrow", 2, 6, slot=5)
+    ledger.claim("sd15", {"unet": "c" * 64}, "octo", 8, 9)
+    assert room(ledger.holders()) == [Room("sd15", 8, 9, 8), Room("toybox", 2, 6, 3), Room("toybox", 4, 3, 1)]
+    # The narrowest weight of the imaginary base has 12 columns.
+    assert room([Claim.of(make_adapter("octo", 1))]) == [Room("imaginary", 2, 6, 5)]
 
 
 def test_names_that_cannot_be_noted_are_refused_before_any_training(ledger: Ledger) -> None:

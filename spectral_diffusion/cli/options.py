@@ -25,6 +25,12 @@ def together(*decorators: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
     return decorate
 
 
+def _workspace(context: click.Context, option: click.Parameter, value: Path | None) -> Workspace:
+    # `slots --workspace W release NAME` and `slots release NAME --workspace W` are the same.
+    outer = context.parent.params.get("workspace") if context.parent else None
+    return outer if outer is not None and value is None else Workspace.locate(value)
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on stdout.")
 # Read by run_safely() before click parses, so that errors in the options themselves can be debugged too.
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
@@ -38,7 +44,7 @@ device = click.option(
 workspace = click.option(
     "--workspace",
     type=PATH,
-    callback=lambda _context, _option, value: Workspace.locate(value),
+    callback=_workspace,
     help="Folder of concepts, adapters, images and the ledger. Default: $SPECTRAL_DIFFUSION_HOME, else here.",
 )
 base = click.option("--base", metavar="B", help="Base model: toybox, a diffusers folder or a hub id.")

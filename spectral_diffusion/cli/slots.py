@@ -1,6 +1,7 @@
 """`spectral-diffusion slots`: who holds which columns of which base."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @options.debug
 @click.pass_context
 def command(context: click.Context, workspace: Workspace, as_json: bool) -> None:
-    """The ledger: which concept holds which columns of which base, and what is free before the last of them."""
+    """The ledger: which concept holds which columns of which base, and how many slots are free."""
     if context.invoked_subcommand is None:
         with answering(as_json):
             from spectral_diffusion.ledger import Ledger
@@ -28,47 +29,73 @@ def command(context: click.Context, workspace: Workspace, as_json: bool) -> None
             claims = Ledger(workspace.ledger_path).holders()
         _tell(claims, as_json)
     else:
-        context.obj = (workspace, as_json)
+        context.obj = as_json
 
 
 @command.command(name="release")
 @click.argument("name")
+@click.option("--base", metavar="B", help="Only its columns of this base. Default: of all bases.")
+@options.workspace
 @options.as_json
 @options.debug
 @click.pass_obj
-def release(given: tuple[Workspace, bool], name: str, as_json: bool) -> None:
+def release(outer_json: bool, name: str, base: str | None, workspace: Workspace, as_json: bool) -> None:
     """Free the columns of concept NAME. Its adapter file stays as it is."""
-    workspace, as_json = given[0], as_json or given[1]
+    as_json = as_json or outer_json
     with answering(as_json):
         from spectral_diffusion.ledger import Ledger
 
-        released = Ledger(workspace.ledger_path).release(name)
+        if base is not None and Path(base).is_dir():
+            # A base that lies in a folder is noted by the folder's name.
+            base = Path(base).resolve().name
+        released = Ledger(workspace.ledger_path).release(name, base)
     lines = [f"released {claim.slot} of {claim.base}, held by {claim.concept}" for claim in released]
     answer(as_json, {"released": _values(released)}, lines)
 
 
 @command.command(name="rebuild")
+@options.workspace
 @options.as_json
 @options.debug
 @click.pass_obj
-def rebuild(given: tuple[Workspace, bool], as_json: bool) -> None:
+def rebuild(outer_json: bool, workspace: Workspace, as_json: bool) -> None:
     """Make the ledger again from the workspace's adapter files, which are the truth."""
-    workspace, as_json = given[0], as_json or given[1]
+    as_json = as_json or outer_json
     with answering(as_json):
-        from spectral_diffusion.fusion import load_fused
         from spectral_diffusion.ledger import Ledger
 
-        adapters = []
-        for path in sorted(workspace.adapters.glob("*.safetensors")):
-            try:
-                adapters += [part.adapter for part in load_fused(path).parts]
-            except InputError as error:
-                note(f"note: left out {path.name}: {error.what}")
-        claims = Ledger(workspace.ledger_path).rebuild(adapters)
+        found = list(_found(workspace.adapters))
+        claims = Ledger(workspace.ledger_path).rebuild([claim for _, claim in found])
+        for path, claim in found:
+            if not any(
+                (kept.concept, kept.base, kept.slot) == (claim.concept, claim.base, claim.slot) for kept in claims
+            ):
+                note(f"note: left out {claim} of {path.name}: other columns of its own were found before")
     _tell(claims, as_json)
 
 
+def _found(adapters: Path) -> "Iterator[tuple[Path, Claim]]":
+    """The claims of all files, those first that count most: what was trained, then copies, then what was fused."""
+    from spectral_diffusion.fusion import load_fused
+    from spectral_diffusion.ledger import Claim
+
+    fusions = []
+    for path in sorted(adapters.glob("*.safetensors")):
+        try:
+            fusions.append((path, load_fused(path).parts))
+        except InputError as error:
+            note(f"note: left out {path.name}: {error.what}")
+    for path, parts in sorted(fusions, key=lambda item: (len(item[1]) > 1, item[1][0].adapter.name != item[0].stem)):
+        for part in parts:
+            claim = Claim.of(part.adapter)
+            # Fusing may rename tokens, so those of a fused file tell nothing about who is who.
+            yield path, claim if len(parts) == 1 else claim.model_copy(update={"token": None})
+
+
 def _tell(claims: "Sequence[Claim]", as_json: bool) -> None:
+    from spectral_diffusion.ledger import room
+
+    rooms = room(claims)
     rows: list[list[object]] = []
     for base in dict.fromkeys(claim.base for claim in claims):
         column = 0
@@ -77,9 +104,14 @@ def _tell(claims: "Sequence[Claim]", as_json: bool) -> None:
                 rows.append([base, _range(column, claim.start), "free"])
             rows.append([base, _range(claim.start, claim.slot.stop), claim.concept])
             column = max(column, claim.slot.stop)
-        rows.append([base, f"{column}-", "free"])
+        ends = [left.width * left.capacity for left in rooms if left.base == base]
+        if not ends:
+            rows.append([base, f"{column}-", "free"])
+        elif column < max(ends):
+            rows.append([base, _range(column, max(ends)), "free"])
     lines = table(["base", "columns", "concept"], rows) if rows else ["no slot is held"]
-    answer(as_json, {"claims": _values(claims)}, lines)
+    lines += [f"{left.free} of {left.capacity} slots of {left.width} columns are free on {left.base}" for left in rooms]
+    answer(as_json, {"claims": _values(claims), "room": [left._asdict() for left in rooms]}, lines)
 
 
 def _range(start: int, stop: int) -> str:
