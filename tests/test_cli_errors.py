@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.images import read_png_text, save_png
 from spectral_diffusion.ledger import Ledger
 from tests.command_line import Answer, call, write_concept, write_recipe
 from tests.miniature import make_miniature
@@ -386,6 +387,41 @@ def test_a_picture_without_settings_or_with_an_adapter_that_is_gone(
     repeating = ["generate", "--from", drawn.stdout.strip(), "--base", miniature, "--workspace", tmp_path]
     _refused(call(capsys, *repeating), "red", "--adapter")
     call(capsys, *repeating, "--adapter", place.adapter).expect(0)
+
+
+def test_a_picture_of_another_base_than_the_toybox_is_repeated_only_with_the_base_that_is_named(
+    place: Place, tmp_path: Path, miniature: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = call(capsys, "generate", "-p", "a dog", "--base", miniature, "--steps", 1, "--out", tmp_path).expect(0)
+    picture = Path(drawn.stdout.strip())
+    text = read_png_text(picture)
+    monkeypatch.chdir(miniature.parent)
+    loaded: list[object] = []
+    monkeypatch.setattr("spectral_diffusion.diffusion.base.load_base", lambda name, **_: loaded.append(name))
+    for name, words in (
+        (miniature.name, ("the folder of", miniature.name)),
+        ("stranger/model", ("use --base stranger/model",)),
+        (str(miniature), ("--base",)),
+    ):
+        told = json.dumps(json.loads(text["spectral_diffusion"]) | {"base": name})
+        save_png(Image.open(picture), picture, text | {"spectral_diffusion": told})
+        _refused(call(capsys, "generate", "--from", picture, "--workspace", tmp_path), name, *words)
+    assert loaded == []
+
+
+def test_a_picture_is_repeated_with_its_own_strengths_and_with_progress(
+    place: Place, tmp_path: Path, miniature: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = call(
+        capsys, "generate", "-a", place.adapter, "-p", "a <red>", "--config", place.recipe, "--out", tmp_path
+    ).expect(0)
+    repeating = ["generate", "--from", drawn.stdout.strip(), "--base", miniature, "--workspace", tmp_path]
+    for strength in ("0.5", "1"):
+        _refused(call(capsys, *repeating, "-a", f"{place.adapter}:{strength}"), f"red.safetensors:{strength}", "leave")
+    monkeypatch.chdir(place.root)
+    again = call(capsys, *repeating, "-a", "./adapters/red.safetensors", "--count", 2).expect(0)
+    assert len(again.stdout.split()) == 2
+    assert "drawing" in again.stderr and "4/4" in again.stderr
 
 
 def test_an_error_leaves_stdout_to_machines_empty(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

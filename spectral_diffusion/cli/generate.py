@@ -10,7 +10,7 @@ import click
 
 from spectral_diffusion.cli import options
 from spectral_diffusion.cli.console import answer, answering, check_writable
-from spectral_diffusion.cli.fuse import read_fused
+from spectral_diffusion.cli.fuse import file_and_strength, read_fused
 from spectral_diffusion.cli.progress import DrawingBar
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.workspace import Workspace
@@ -82,7 +82,7 @@ def command(
     """Draw pictures. Every PNG holds its settings, so that --from repeats it exactly.
 
     Without --seed each call draws something new. With --from, the picture's own adapters are found by their content, in
-    the workspace and in the files that --adapter names.
+    the workspace and in the files that --adapter names; another base than toybox has to be named with --base.
     """
     asked = {
         "prompt": prompt,
@@ -107,10 +107,13 @@ def command(
         check_writable(folder)
         if source is not None:
             refused = {"--rename": rename, "--allow-other-base": allow_other_base, "--config": config_path}
-            _refuse_beside_from([name for name, value in refused.items() if value])
+            strengths = [
+                f"the strength of --adapter {text}" for text in adapters if Path(text) != file_and_strength(text)[0]
+            ]
+            _refuse_beside_from([*(name for name, value in refused.items() if value), *strengths])
             own = [workspace.adapters] if workspace.adapters.is_dir() else []
             places = [*own, *map(Path, adapters)]
-            _repeat(source, base, device, places, asked, seed, count, keep)
+            _repeat(source, base, device, places, asked, seed, count, keep, bar)
         else:
             if prompt is None:
                 raise InputError("there is no prompt", "give one with --prompt, or a picture to repeat with --from")
@@ -164,15 +167,18 @@ def _repeat(
     seed: int | None,
     count: int,
     keep: "Callable[[GeneratedImage], None]",
+    bar: DrawingBar,
 ) -> None:
     from spectral_diffusion.diffusion.base import load_base
     from spectral_diffusion.diffusion.pipeline import read_settings, repeat
 
     settings = read_settings(source)
-    model = load_base(base or settings.base, device=device)
-    first = settings.seed if seed is None else seed
-    for number in range(count):
-        keep(repeat(settings.model_copy(update={**asked, "seed": first + number}), model, places))
+    # A picture may come from anybody: what it names is neither opened nor fetched, unless the person names it too.
+    if base is None and not settings.is_toybox:
+        raise InputError(f"{source} was drawn with base {settings.base}", settings.base_remedy())
+    wanted = settings.model_copy(update={**asked, **({} if seed is None else {"seed": seed})})
+    model = load_base(base or "toybox", device=device)
+    repeat(wanted, model, places, count=count, on_step=bar.step, on_image=keep)
 
 
 def _refuse_beside_from(given: Sequence[str]) -> None:

@@ -119,25 +119,38 @@ def generate(
     return drawn
 
 
-def repeat(settings: GenerationSettings, base: Base, places: Sequence[Path]) -> GeneratedImage:
+def repeat(
+    settings: GenerationSettings,
+    base: Base,
+    places: Sequence[Path],
+    *,
+    count: int = 1,
+    on_step: Callable[[int, int], None] | None = None,
+    on_image: Callable[[GeneratedImage], None] | None = None,
+) -> list[GeneratedImage]:
     """Draw a picture again from its settings, equal to the last bit on the machine and versions that drew it.
 
     Args:
         settings: As `read_settings` finds them in the picture.
         base: The model that drew it.
         places: Adapter files, or folders of such, to look for its concepts in.
+        count: How many pictures: its own, then those of the seeds that follow.
+        on_step, on_image: As for `generate`.
 
     Raises:
         BaseMismatchError: Another base.
-        InputError: A concept is not there, or its file has changed since.
+        InputError: See `find_adapters` and `generate`.
 
     Warns:
         RepeatWarning: Other versions, device or number type, which round differently.
     """
     if dict(base.fingerprints) != settings.fingerprints:
+        version = settings.versions.get("spectral_diffusion", "of another version")
         raise BaseMismatchError(
             f"the picture was drawn with base {settings.base}, and {base.name} is another",
-            f"use --base {settings.base}",
+            f"use the toybox of spectral-diffusion {version}"
+            if settings.is_toybox and base.is_toybox
+            else settings.base_remedy(),
         )
     here = {"device": base.device.type, "dtype": str(base.dtype).removeprefix("torch."), **library_versions()}
     then = {"device": settings.device, "dtype": settings.dtype, **settings.versions}
@@ -154,8 +167,11 @@ def repeat(settings: GenerationSettings, base: Base, places: Sequence[Path]) -> 
         width_px=settings.width_px,
         height_px=settings.height_px,
         negative_prompt=settings.negative_prompt,
+        count=count,
         allow_other_base=True,  # the base is the one that drew it, as was just checked
-    )[0]
+        on_step=on_step,
+        on_image=on_image,
+    )
 
 
 def find_adapters(records: Sequence[AdapterRecord], places: Sequence[Path]) -> FusedAdapter | None:
@@ -166,23 +182,30 @@ def find_adapters(records: Sequence[AdapterRecord], places: Sequence[Path]) -> F
         places: Adapter files (single or fused), or folders of such.
 
     Raises:
-        InputError: One is not there, or only a changed one of its name.
+        InputError: One is not there, or only a changed one of its name; its tokens do not go with the record; or a
+            file that was named holds none of them.
         AdapterFileError: A file that was named is not an adapter.
     """
-    if not records:
+    named = [place for place in places if not place.is_dir()]
+    if not records and not named:
         return None
+    wanted = {record.sha256 for record in records}
+    unneeded = set(named)
     by_hash: dict[str, Adapter] = {}
     namesakes: dict[str, Path] = {}
     for path in _adapter_files(places):
         try:
             found = load_fused(path)
         except AdapterFileError:
-            if path in places:
+            if path in named:
                 raise
             continue
         for part in found.parts:
-            by_hash.setdefault(hash_adapter(part.adapter), part.adapter)
+            digest = hash_adapter(part.adapter)
+            by_hash.setdefault(digest, part.adapter)
             namesakes.setdefault(part.adapter.name, path)
+            if digest in wanted:
+                unneeded.discard(path)
     parts: list[FusedPart] = []
     for record in records:
         adapter = by_hash.get(record.sha256)
@@ -194,10 +217,21 @@ def find_adapters(records: Sequence[AdapterRecord], places: Sequence[Path]) -> F
                 else f"the concept {record.name}, which the picture was drawn with, is not in {looked}",
                 f"give its file, sha256 of tensors {record.sha256[:12]}..., with --adapter",
             )
+        if len(record.tokens) != len(adapter.tokens):
+            raise InputError(
+                f"the picture's settings list {len(record.tokens)} tokens for the concept {record.name}, "
+                f"which has {len(adapter.tokens)}",
+                "give the PNG as it was saved",
+            )
         for old, new in zip(tuple(adapter.tokens), record.tokens, strict=True):
             if old != new:
                 adapter = adapter.rename_token(old, new)
         parts.append(FusedPart(adapter=adapter, strength=record.strength, factor_scale=record.factor_scale))
+    if unneeded:
+        raise InputError(
+            f"{min(unneeded)} holds no concept that the picture was drawn with",
+            "leave it out, or draw anew with --prompt and --adapter",
+        )
     return FusedAdapter(parts=tuple(parts))
 
 

@@ -121,6 +121,12 @@ class GenerationSettings(BaseModel):
                 "update spectral-diffusion, or give the PNG as it was saved",
             ) from error
 
+    def base_remedy(self) -> str:
+        """How to name the base that drew the picture. Of a folder its picture knows no more than the name."""
+        if self.is_toybox:
+            return "use --base toybox"
+        return f"use --base {self.base}" if "/" in self.base else f"give the folder of {self.base} with --base"
+
     def to_png_text(self) -> dict[str, str]:
         """Text for a PNG: these settings as JSON, and the line that other tools read."""
         return {SETTINGS_KEY: self.model_dump_json(), PARAMETERS_KEY: self.parameters_line()}

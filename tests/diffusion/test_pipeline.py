@@ -187,7 +187,7 @@ def test_a_saved_picture_repeats_exactly(tmp_path: Path, base: Base, fused: Fuse
     assert settings == picture.settings
     with warnings.catch_warnings():
         warnings.simplefilter("error", RepeatWarning)
-        again = repeat(settings, base, [tmp_path])
+        (again,) = repeat(settings, base, [tmp_path])
     assert again.image.tobytes() == picture.image.tobytes() == Image.open(tmp_path / "picture.png").tobytes()
     assert again.settings == picture.settings
 
@@ -198,7 +198,8 @@ def test_renamed_tokens_and_factor_scales_are_repeated(tmp_path: Path, base: Bas
         adapter.save(tmp_path / f"{adapter.name}.safetensors")
     renamed = fuse(adapters, rename={"<one>": "<first>"}, factor_scale=0.5)
     picture = generate(base, renamed, "a <first>", **SMALL)[0]
-    assert repeat(picture.settings, base, [tmp_path]).image.tobytes() == picture.image.tobytes()
+    (again,) = repeat(picture.settings, base, [tmp_path])
+    assert again.image.tobytes() == picture.image.tobytes()
 
 
 def test_a_missing_or_changed_concept_is_named(tmp_path: Path, base: Base, fused: FusedAdapter):
@@ -214,11 +215,50 @@ def test_a_missing_or_changed_concept_is_named(tmp_path: Path, base: Base, fused
         find_adapters(settings.adapters, [tmp_path / "notes.safetensors"])
 
 
+def test_settings_that_name_other_tokens_than_the_concept_has_are_refused_in_words(
+    tmp_path: Path, base: Base, fused: FusedAdapter
+):
+    fused.save(tmp_path / "both.safetensors")
+    one, two = (AdapterRecord.of(part) for part in fused.parts)
+    for tokens in ((), ("<one>", "<more>")):
+        with pytest.raises(InputError, match=rf"{len(tokens)} tokens for the concept one, which has 1; give the PNG"):
+            find_adapters([one.model_copy(update={"tokens": tokens}), two], [tmp_path])
+
+
+def test_a_named_file_that_the_picture_does_not_need_is_not_passed_over(
+    tmp_path: Path, base: Base, fused: FusedAdapter
+):
+    one = AdapterRecord.of(fused.parts[0])
+    for part in fused.parts:
+        part.adapter.save(tmp_path / f"{part.adapter.name}.safetensors")
+    assert find_adapters([one], [tmp_path, tmp_path / "one.safetensors"])
+    for records in ([one], []):
+        with pytest.raises(InputError, match=r"two\.safetensors holds no concept"):
+            find_adapters(records, [tmp_path, tmp_path / "two.safetensors"])
+    assert find_adapters([], [tmp_path]) is None
+
+
+def test_several_seeds_are_repeated_with_progress(base: Base):
+    settings = generate(base, None, "a dog", **SMALL)[0].settings
+    steps: list[tuple[int, int]] = []
+    drawn: list[GeneratedImage] = []
+    again = repeat(settings, base, [], count=2, on_step=lambda *told: steps.append(told), on_image=drawn.append)
+    assert [picture.settings.seed for picture in again] == [5, 6] and drawn == again
+    assert steps == [(done, 6) for done in range(1, 7)]
+
+
 def test_another_base_or_version_is_told(tmp_path: Path, base: Base):
     settings = generate(base, None, "a dog", **SMALL)[0].settings
     other = load_base(make_miniature(tmp_path / "sibling", seed=1))
     with pytest.raises(BaseMismatchError, match="sibling is another"):
         repeat(settings, other, [])
+    for told, remedy in (
+        ({}, f"give the folder of {base.name} with --base"),
+        ({"base": "owner/model"}, "use --base owner/model"),
+        ({"is_toybox": True}, "use --base toybox"),
+    ):
+        with pytest.raises(BaseMismatchError, match=remedy):
+            repeat(settings.model_copy(update=told), other, [])
     older = settings.model_copy(update={"versions": settings.versions | {"torch": "1.0"}})
     with pytest.warns(RepeatWarning, match=r"torch 1\.0 then"):
         repeat(older, base, [])
