@@ -193,6 +193,11 @@ def test_score_compares_with_photographs_and_with_the_prompt_in_the_picture(
     assert alone["prompt"] == "a <red>" and alone["text_alignment"]["count"] == 2
     low, mean, high = (alone["image_alignment"][key] for key in ("low", "mean", "high"))
     assert -1 <= low <= mean <= high <= 1
+    told = call(capsys, "score", *pictures, "--scorer", scorer, "--json").expect(0)
+    in_words = call(capsys, "score", *pictures, "-p", "a dog", "--scorer", scorer, "--json").expect(0)
+    assert told.json["text_alignment"] == in_words.json["text_alignment"] and "class word" not in told.stderr
+    nobody = call(capsys, "score", *pictures, "-p", "a <red> and <nobody>", "--scorer", scorer).expect(0)
+    assert "no class word is known for <nobody>," in nobody.stderr
     photographs = sorted(red.glob("*.png"))
     itself = call(capsys, "score", photographs[0], "-r", red, "--scorer", scorer, "--json").expect(0).json
     assert itself["image_alignment"]["mean"] > 0.5 and itself["text_alignment"] is None

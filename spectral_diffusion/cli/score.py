@@ -1,14 +1,19 @@
 """`spectral-diffusion score`: how faithful pictures are, as CLIP sees it."""
 
+import contextlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spectral_diffusion.cli import options
 from spectral_diffusion.cli.console import answer, answering, note, table
 from spectral_diffusion.errors import InputError
+
+if TYPE_CHECKING:
+    from spectral_diffusion.diffusion.settings import GenerationSettings
 
 
 @click.command(name="score", short_help="CLIP alignment, image and text")
@@ -61,11 +66,16 @@ def command(
         if len({concept.name for concept in concepts}) < len(concepts):
             raise InputError("the same concept is named twice with --reference", "name each folder once")
         photographs = {concept.name: [photo.image for photo in concept.photographs] for concept in concepts}
-        by_toybox, said = _from_pictures(images)
-        prompt = prompt or said
+        told = _told_by(images)
+        by_toybox = len(told) < len(images) or any(settings.is_toybox for settings in told)
+        prompt = prompt or _common_prompt(told, len(images))
         if prompt is None and not concepts:
             raise InputError("there is nothing to compare the pictures with", "give --prompt, --reference or both")
-        class_words = {concept.token: concept.class_word for concept in concepts}
+        class_words: dict[str, str] = {}
+        for settings in told:
+            for record in settings.adapters:
+                class_words |= record.class_words
+        class_words |= {concept.token: concept.class_word for concept in concepts}
         unknown = sorted(set(re.findall(r"<[^<>\s]+>", prompt or "")) - set(class_words))
         if unknown:
             note(
@@ -106,16 +116,18 @@ def _as_dict(estimate: Any) -> dict[str, float]:
     return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "count": estimate.count}
 
 
-def _from_pictures(paths: tuple[Path, ...]) -> tuple[bool, str | None]:
-    """Whether the toybox may have drawn the pictures, and the prompt that their own text agrees on."""
+def _told_by(paths: Sequence[Path]) -> "list[GenerationSettings]":
+    """The settings of the pictures that hold some."""
     from spectral_diffusion.diffusion.pipeline import read_settings
 
     found = []
     for path in paths:
-        try:
-            settings = read_settings(path)
-        except InputError:
-            return True, None
-        found.append(settings)
-    prompts = {settings.prompt for settings in found}
-    return any(settings.is_toybox for settings in found), prompts.pop() if len(prompts) == 1 else None
+        with contextlib.suppress(InputError):
+            found.append(read_settings(path))
+    return found
+
+
+def _common_prompt(told: "Sequence[GenerationSettings]", count: int) -> str | None:
+    """The prompt that all `count` pictures were drawn from, if it is one."""
+    prompts = {settings.prompt for settings in told}
+    return prompts.pop() if len(told) == count and len(prompts) == 1 else None

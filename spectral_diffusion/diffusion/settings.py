@@ -25,6 +25,7 @@ class AdapterRecord(BaseModel):
         name: The concept's name, not a path: pictures travel.
         sha256: Of the values of its tensors, see `hash_adapter`; the same for every copy and fused file that holds it.
         tokens: Its tokens as the prompt wrote them, in the order of the adapter's own.
+        class_words: Class word by token, to compare a picture with its prompt in plain words; may lack some.
         strength: Scale of its change.
         factor_scale: The paper's l on its factors.
     """
@@ -34,6 +35,7 @@ class AdapterRecord(BaseModel):
     name: str
     sha256: str
     tokens: tuple[str, ...]
+    class_words: dict[str, str] = {}
     strength: float = Field(allow_inf_nan=False)
     factor_scale: float = Field(allow_inf_nan=False)
 
@@ -44,6 +46,7 @@ class AdapterRecord(BaseModel):
             name=part.adapter.name,
             sha256=hash_adapter(part.adapter),
             tokens=tuple(part.adapter.tokens),
+            class_words={token: info.class_word for token, info in part.adapter.tokens.items()},
             strength=part.strength,
             factor_scale=part.factor_scale,
         )

@@ -319,6 +319,9 @@ def test_the_hash_of_an_adapter_is_that_of_its_values(tmp_path: Path, base: Base
 def test_records_name_concepts_and_not_files(fused: FusedAdapter):
     record = AdapterRecord.of(fused.parts[1])
     assert (record.name, record.tokens, record.strength, record.factor_scale) == ("two", ("<two>",), 0.5, 1.0)
+    assert record.class_words == {"<two>": "dog"}
+    # A record of a picture that tells no class words is sound too.
+    assert AdapterRecord.model_validate(record.model_dump(exclude={"class_words"})).class_words == {}
 
 
 def test_each_picture_has_a_sampler_of_its_own(base: Base, monkeypatch: pytest.MonkeyPatch):
