@@ -1,9 +1,9 @@
 """Ways to change a weight, one a file, by name, and the file that keeps a trained concept."""
 
-from spectral_diffusion.adapters.base import WeightAdapter
+from spectral_diffusion.adapters.base import METHODS, WeightAdapter
 from spectral_diffusion.adapters.file import Adapter, TokenInfo
 from spectral_diffusion.adapters.spectral import SpectralAdditive, SpectralRotation
 
-METHODS: dict[str, type[WeightAdapter]] = {"spectral": SpectralAdditive, "rotation": SpectralRotation}
+METHODS.update({"spectral": SpectralAdditive, "rotation": SpectralRotation})
 
 __all__ = ["METHODS", "Adapter", "SpectralAdditive", "SpectralRotation", "TokenInfo", "WeightAdapter"]

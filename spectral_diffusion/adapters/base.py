@@ -85,6 +85,11 @@ class WeightAdapter(nn.Module, ABC):
         return {name: tensor.detach().clone() for name, tensor in held.items() if tensor is not None}
 
 
+METHODS: dict[str, type[WeightAdapter]] = {}
+"""Ways to change a weight by the name that adapter files call them. The package enters its methods, so that the file
+reads what any of them wrote and knows none of them."""
+
+
 def _sides(
     tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[str, ...]], optional: frozenset[str]
 ) -> dict[str, int]:

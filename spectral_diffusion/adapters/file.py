@@ -14,7 +14,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from spectral_diffusion import __version__
-from spectral_diffusion.adapters.base import WeightAdapter
+from spectral_diffusion.adapters.base import METHODS, WeightAdapter
 from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
@@ -116,9 +116,6 @@ class Adapter(BaseModel):
         Raises:
             AdapterFileError: The method is unknown here, or the tensors are not its own.
         """
-        # Late, so that the file format stays below the methods.
-        from spectral_diffusion.adapters import METHODS
-
         if self.method not in METHODS:
             raise AdapterFileError(
                 f"its method '{self.method}' is not one of {', '.join(sorted(METHODS))}",
