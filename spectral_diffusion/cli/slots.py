@@ -59,7 +59,7 @@ def release(outer_json: bool, name: str, base: str | None, workspace: Workspace,
 @options.debug
 @click.pass_obj
 def rebuild(outer_json: bool, workspace: Workspace, as_json: bool) -> None:
-    """Make the ledger again from the workspace's adapter files, which are the truth."""
+    """Make the ledger again from the workspace's adapter files and checkpoints, which are the truth."""
     as_json = as_json or outer_json
     with answering(as_json):
         from spectral_diffusion.ledger import Ledger
@@ -75,10 +75,20 @@ def rebuild(outer_json: bool, workspace: Workspace, as_json: bool) -> None:
 
 
 def _found(adapters: Path) -> "Iterator[tuple[Path, Claim]]":
-    """The claims of all files, those first that count most: what was trained, then copies, then what was fused."""
+    """The claims of all files, those first that count most.
+
+    A checkpoint is younger than the adapter of its name; then come adapters where training writes them, other copies,
+    and fused files.
+    """
+    from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
     from spectral_diffusion.fusion import load_fused
     from spectral_diffusion.ledger import Claim
 
+    for path in sorted((adapters / FOLDER).glob("*.safetensors")):
+        try:
+            yield path, read_claim(path)
+        except InputError as error:
+            note(f"note: left out {path.name}: {error.what}")
     fusions = []
     for path in sorted(adapters.glob("*.safetensors")):
         try:

@@ -14,10 +14,30 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from spectral_diffusion.config import TrainingConfig
+from spectral_diffusion.diffusion.base import Base
+from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.ledger import Claim
+from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
 
 HEADER = "spectral_diffusion_checkpoint"
+FOLDER = "checkpoints"
+"""Where checkpoints lie, below the folder of the adapter files."""
+
+_SHORT = 16
+_SAME_RECIPE = (
+    "method",
+    "rank",
+    "targets",
+    "train_text_encoder",
+    "train_singular_values",
+    "vectors_per_token",
+    "layerwise_tokens",
+    "batch_size",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
@@ -26,11 +46,13 @@ class Checkpoint:
 
     Args:
         step: Steps taken.
-        identity: What must be the same to continue: base, slot, method, shapes.
+        claim: The columns it trains, by which the ledger can be rebuilt.
+        identity: What must be the same to continue, see `identify`.
         state: `Engine.state()`.
     """
 
     step: int
+    claim: Claim
     identity: Mapping[str, Any]
     state: Mapping[str, Tensor]
 
@@ -40,8 +62,8 @@ class Checkpoint:
         Raises:
             InputError: The folder cannot be written to, or the disk is full; an older checkpoint stays as it was.
         """
-        header = json.dumps({"step": self.step, "identity": dict(self.identity)})
-        content = save(dict(self.state), {HEADER: header})
+        header = {"step": self.step, "claim": self.claim.model_dump(mode="json"), "identity": dict(self.identity)}
+        content = save(dict(self.state), {HEADER: json.dumps(header)})
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
     @classmethod
@@ -51,21 +73,79 @@ class Checkpoint:
         Raises:
             InputError: Damaged, or of another training; what differs is named.
         """
+        header, state = _read(path, with_state=True)
         try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})[HEADER])
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            found = cls(int(header["step"]), dict(header["identity"]), state)
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"the checkpoint {path} is damaged ({error})", "train again without --resume") from error
+            claim = Claim.model_validate(header["claim"])
+            found = cls(int(header["step"]), claim, dict(header["identity"]), state)
+        except (KeyError, ValueError, TypeError) as error:
+            raise damaged(path, error) from error
         differing = [
-            f"{key} is {identity.get(key)}, there {found.identity.get(key)}"
+            f"{key}: {identity.get(key)}, there {found.identity.get(key)}"
             for key in sorted({*identity, *found.identity})
             if identity.get(key) != found.identity.get(key)
         ]
         if differing:
             raise InputError(
                 f"the checkpoint {path} is of another training: {'; '.join(differing)}",
-                "continue with the same options, or train again without --resume",
+                "continue with the same photographs and options, or train again without --resume",
             )
         return found
+
+
+def identify(config: TrainingConfig, base: Base, concept: Concept, slot: ColumnSlot) -> dict[str, Any]:
+    """What a training must have in common with a checkpoint to go on from it, in words for people.
+
+    Steps and rates may be changed on the way; what is trained, from what, and which random numbers come next may not.
+    """
+    return {
+        **{component: digest[:_SHORT] for component, digest in base.fingerprints.items()},
+        "slot": str(slot),
+        "token": concept.token,
+        "class_word": concept.class_word,
+        "photographs with captions and masks": tell_photographs(concept),
+        **config.model_dump(mode="json", include=set(_SAME_RECIPE)),
+    }
+
+
+def tell_photographs(concept: Concept) -> str:
+    """How many photographs, and what tells them from others."""
+    return f"{len(concept.photographs)} ({concept.digest()[:_SHORT]})"
+
+
+def read_claim(path: Path) -> Claim:
+    """Which columns a checkpoint trains.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    header, _ = _read(path, with_state=False)
+    try:
+        return Claim.model_validate(header["claim"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> InputError:
+    """What is said of a checkpoint that cannot be gone on from."""
+    said = " ".join(str(error).split())[:200]
+    return InputError(f"the checkpoint {path} is damaged ({said})", "train again without --resume")
+
+
+def adapter_path(out: Path, concept: Concept) -> Path:
+    """Where a concept's finished adapter is."""
+    return out / f"{concept.name}.safetensors"
+
+
+def checkpoint_path(out: Path, concept: Concept) -> Path:
+    """Where a half-trained concept is kept."""
+    return out / FOLDER / f"{concept.name}.safetensors"
+
+
+def _read(path: Path, *, with_state: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[HEADER])
+            names = file.keys() if with_state else ()
+            return dict(header), {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise damaged(path, error) from error

@@ -4,6 +4,7 @@
 optional `concept.toml` with `token` and `class_word`.
 """
 
+import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -83,6 +84,17 @@ class Concept:
                 f"concept '{self.name}' has {len(self.photographs)} photographs",
                 f"give 1 to {PHOTOGRAPH_LIMIT}: five different views are a good start",
             )
+
+    def digest(self) -> str:
+        """sha256 over what the photographs show, their captions and their masks, in order; paths do not count."""
+        digest = hashlib.sha256()
+        for photograph in self.photographs:
+            image, mask = photograph.image, photograph.mask
+            digest.update(repr((image.mode, image.size, photograph.caption, mask is not None)).encode())
+            digest.update(image.tobytes())
+            if mask is not None:
+                digest.update(mask.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def load_concept(folder: Path) -> Concept:

@@ -11,10 +11,12 @@ import torch
 from spectral_diffusion.adapters import Adapter
 from spectral_diffusion.config import Config, TrainingConfig
 from spectral_diffusion.diffusion.base import Base, capacity, target_modules
+from spectral_diffusion.diffusion.checkpoints import adapter_path, checkpoint_path, read_claim
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.diffusion.objective import check_prediction
-from spectral_diffusion.diffusion.training import DrawSamples, StepReport, Training, adapter_path, checkpoint_path
-from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.diffusion.training import DrawSamples, StepReport, Training
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
@@ -48,8 +50,9 @@ def train_concepts(
         on_step: Told after every step.
         out: Folder of the adapter files.
         slot: Number of the first concept's slot, the next ones follow; or each one's own or the first free one.
-        resume: Go on from checkpoints; concepts that were finished with the same recipe are left as they are. Another
-            recipe may be given to go on with, as long as it trains the same numbers.
+        resume: Go on from checkpoints; concepts that were finished from the same photographs by the same recipe are
+            left as they are. Steps and rates may be others than before; what is trained, the photographs, the batch
+            size and the seed may not.
         draw_samples: Draws pictures with the half-trained adapter every `sample_every` steps, the base being as it was;
             they go to `out/samples/<name>/`.
 
@@ -57,9 +60,10 @@ def train_concepts(
         The adapters in the order of the concepts.
 
     Raises:
-        InputError: Concepts collide, a folder cannot be written to, there is nothing to resume.
-        SlotError: No slot is free, or the one asked for is taken.
-        TrainingError: The loss is not finite; the last good checkpoint is kept.
+        InputError: Concepts collide, with each other or with what lies in `out` already; a folder cannot be written
+            to; there is nothing to resume, or a checkpoint is damaged or of another training.
+        SlotError: No slot is free, the one asked for is taken, or another concept of that name holds one.
+        TrainingError: The loss is not finite; the last good checkpoint, if there was one, is kept.
         KeyboardInterrupt: Ctrl-C, after the checkpoint was written.
     """
     out, training = Path(out), config.training
@@ -94,22 +98,26 @@ def _claimed(
     try:
         for number, concept in enumerate(concepts):
             wish: int | Literal["auto"] = first if first == "auto" else first + number
-            claimed[concept.name] = ledger.claim(base.name, base.fingerprints, concept.name, width, slots, wish)
+            claimed[concept.name] = ledger.claim(
+                base.name, base.fingerprints, concept.name, width, slots, wish, concept.token
+            )
         yield list(claimed.values())
     except BaseException:
         for concept in concepts:
-            path, old = adapter_path(out, concept), before.get(concept.name)
+            path, old, slot = adapter_path(out, concept), before.get(concept.name), claimed.get(concept.name)
             written = path.exists() and path.stat().st_mtime_ns != finished.get(path)
-            slot = claimed.get(concept.name)
-            if slot is None or written or checkpoint_path(out, concept).exists() or (old and old.slot == slot):
+            if slot is None or written or (old and old.slot == slot) or _half_trained(out, concept) == slot:
                 continue
-            ledger.release(concept.name, base.name)
-            if old is not None:
-                number = old.start // old.width
-                # If somebody took the old columns meanwhile, there is nothing to give back.
-                with suppress(SlotError):
-                    ledger.claim(old.base, old.fingerprints, old.concept, old.width, number + 1, number)
+            ledger.give_back(concept.name, base.fingerprints, old)
         raise
+
+
+def _half_trained(out: Path, concept: Concept) -> ColumnSlot | None:
+    """The columns that a checkpoint holds, if there is one to go on from."""
+    try:
+        return read_claim(checkpoint_path(out, concept)).slot
+    except InputError:
+        return None
 
 
 def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out: Path) -> None:
@@ -120,6 +128,8 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise InputError(f"two concepts have the {what} {twice}", f"give each its own {what}")
+    for concept in concepts:
+        _check_place(out, concept)
     check_prediction(base.scheduler.config.prediction_type)
     if base.dtype == torch.float16:
         raise InputError("float16 gradients vanish in training", "load the base in bfloat16 or float32")
@@ -137,3 +147,21 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
     finally:
         if probe.exists():
             probe.unlink()
+
+
+def _check_place(out: Path, concept: Concept) -> None:
+    """Nothing of another concept lies where this one is written. What cannot be read is no loss."""
+    found: dict[Path, list[str]] = {}
+    with suppress(InputError):
+        path = adapter_path(out, concept)
+        found[path] = [token for part in load_fused(path).parts for token in part.adapter.tokens]
+    with suppress(InputError):
+        path = checkpoint_path(out, concept)
+        found[path] = [token for token in (read_claim(path).token,) if token]
+    for path, tokens in found.items():
+        if tokens and tokens != [concept.token]:
+            raise InputError(
+                f"{path} is of another concept: it holds {', '.join(tokens)} and {concept.name} is {concept.token}",
+                "rename the concept's folder; or, to replace the other one, delete that file and free its slot with "
+                f"`spectral-diffusion slots release {concept.name}`",
+            )

@@ -20,8 +20,15 @@ from torch import nn
 from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
 from spectral_diffusion.config import TrainingConfig
 from spectral_diffusion.diffusion.attach import attach_layers
-from spectral_diffusion.diffusion.base import Base
-from spectral_diffusion.diffusion.checkpoints import Checkpoint
+from spectral_diffusion.diffusion.base import Base, capacity
+from spectral_diffusion.diffusion.checkpoints import (
+    Checkpoint,
+    adapter_path,
+    checkpoint_path,
+    damaged,
+    identify,
+    tell_photographs,
+)
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
 from spectral_diffusion.diffusion.material import Material, draw_batch, prepare, step_generator
@@ -38,6 +45,7 @@ from spectral_diffusion.diffusion.spectra import spectra
 from spectral_diffusion.diffusion.targets import cross_attention_paths
 from spectral_diffusion.errors import InputError, TrainingError
 from spectral_diffusion.images import save_png
+from spectral_diffusion.ledger import Claim
 from spectral_diffusion.spectrum import ColumnSlot, take_slot
 
 DrawSamples = Callable[[Adapter], Sequence[Image.Image]]
@@ -94,36 +102,22 @@ class Training:
         self.config, self.base, self.concept, self.slot, self.modules = config, base, concept, slot, modules
         self.out, self.on_step, self.draw_samples = out, on_step, draw_samples
         self.checkpoint_path = checkpoint_path(out, concept)
-        self.identity = {
-            "base": base.fingerprints["unet"][:16],
-            "slot": str(slot),
-            "token": concept.token,
-            **config.model_dump(
-                mode="json",
-                include={
-                    "method",
-                    "rank",
-                    "targets",
-                    "train_text_encoder",
-                    "train_singular_values",
-                    "vectors_per_token",
-                    "layerwise_tokens",
-                },
-            ),
-        }
+        self.identity = identify(config, base, concept, slot)
+        self.noted = {**config.model_dump(mode="json"), "photographs": tell_photographs(concept)}
+        self.tokens = {concept.token: TokenInfo(class_word=concept.class_word, vectors=config.vectors_per_token)}
         self.step = 0
 
     def finished(self) -> Adapter | None:
-        """The adapter, if it was trained to the end already: from this base, in this slot, with this recipe."""
+        """The adapter, if it was trained to the end already: from these photographs, by this recipe, in this slot."""
         path = adapter_path(self.out, self.concept)
         if self.checkpoint_path.exists() or not path.exists():
             return None
         adapter = Adapter.load(path)
         same = (
-            adapter.training == self.config.model_dump(mode="json")
+            adapter.training == self.noted
             and adapter.slot == self.slot
             and adapter.fingerprints == dict(self.base.fingerprints)
-            and adapter.tokens.keys() == {self.concept.token}
+            and adapter.tokens == self.tokens
         )
         return adapter if same else None
 
@@ -133,7 +127,10 @@ class Training:
             self.engine = self._engine()
             if resume and self.checkpoint_path.exists():
                 checkpoint = Checkpoint.load(self.checkpoint_path, self.identity)
-                self.engine.load_state(checkpoint.state)
+                try:
+                    self.engine.load_state(checkpoint.state)
+                except ValueError as error:
+                    raise damaged(self.checkpoint_path, error) from error
                 self.step = checkpoint.step
                 if self.step > self.config.steps:
                     raise InputError(
@@ -268,7 +265,16 @@ class Training:
             self.on_step(StepReport(self.step, self.config.steps, loss, 1 / seconds_a_step, left, self.concept.name))
 
     def _save_checkpoint(self) -> None:
-        Checkpoint(self.step, self.identity, self.engine.state()).save(self.checkpoint_path)
+        claim = Claim(
+            concept=self.concept.name,
+            base=self.base.name,
+            fingerprints=dict(self.base.fingerprints),
+            start=self.slot.start,
+            width=self.slot.width,
+            token=self.concept.token,
+            capacity=capacity(self.modules, self.slot.width),
+        )
+        Checkpoint(self.step, claim, self.identity, self.engine.state()).save(self.checkpoint_path)
 
     def _draw_samples(self) -> None:
         assert self.draw_samples is not None
@@ -283,10 +289,8 @@ class Training:
             slot=self.slot,
             base_name=self.base.name,
             fingerprints=dict(self.base.fingerprints),
-            tokens={
-                self.concept.token: TokenInfo(class_word=self.concept.class_word, vectors=self.config.vectors_per_token)
-            },
-            training=self.config.model_dump(mode="json"),
+            tokens=self.tokens,
+            training=self.noted,
             modules={
                 path: {name: tensor.cpu() for name, tensor in adapter.tensors().items()}
                 for path, adapter in self.engine.adapters.items()
@@ -334,16 +338,6 @@ def _accelerator(device: torch.device, config: TrainingConfig, out: Path) -> Ite
             accelerator.end_training()
         if fresh:
             AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def adapter_path(out: Path, concept: Concept) -> Path:
-    """Where a concept's finished adapter is."""
-    return out / f"{concept.name}.safetensors"
-
-
-def checkpoint_path(out: Path, concept: Concept) -> Path:
-    """Where a half-trained concept is kept."""
-    return out / "checkpoints" / f"{concept.name}.safetensors"
 
 
 def _due(every: int, step: int, steps: int) -> bool:

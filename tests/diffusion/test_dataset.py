@@ -160,3 +160,18 @@ def test_wrong_folders_are_named_in_one_line(tmp_path: Path, make, message: str)
     with pytest.raises(InputError, match=message) as caught:
         load_concept(tmp_path / "thing")
     assert "\n" not in str(caught.value)
+
+
+def test_the_digest_tells_what_is_shown_said_and_masked_wherever_it_lies(tmp_path: Path) -> None:
+    def digest(place: str, name: str = "a.png", caption: str = "a vase", mask: bool = True, width_px: int = 48) -> str:
+        folder = tmp_path / place / "vase"
+        picture = _picture(folder / name, width_px)
+        picture.with_suffix(".txt").write_text(caption)
+        if mask:
+            _mask(picture.with_suffix(".mask.png"), width_px)
+        return load_concept(folder).digest()
+
+    same = digest("here")
+    assert digest("there", name="b.png") == same
+    others = [digest("1", caption="two vases"), digest("2", mask=False), digest("3", width_px=40)]
+    assert len({same, *others}) == 4
