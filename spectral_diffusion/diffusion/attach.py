@@ -7,7 +7,7 @@ Two ways, the same result:
 - `bake` adds the change into the weights, W + up down, and keeps the originals. Layers then cost what they cost before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,17 +29,27 @@ class Attachment:
     """Something put into a model that can be taken out. A context manager: leaving detaches.
 
     Args:
-        undo: What `detach` runs, once.
+        undo: What `detach` runs. It is run again, from its beginning, when Ctrl-C falls into it.
     """
 
     def __init__(self, undo: Callable[[], None]) -> None:
         self._undo: Callable[[], None] | None = undo
 
     def detach(self) -> None:
-        """Take it out. Attachments may be detached in any order; a second call does nothing."""
-        undo, self._undo = self._undo, None
-        if undo is not None:
-            undo()
+        """Take it out. Attachments may be detached in any order; a second call does nothing.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, once the model is whole again.
+        """
+        interrupt: KeyboardInterrupt | None = None
+        while self._undo is not None:
+            try:
+                self._undo()
+                self._undo = None
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def __enter__(self) -> "Attachment":
         return self
@@ -147,14 +157,17 @@ class _Baked:
         target.copy_(total.view(target.shape))
 
 
+# Shared by all who bake, for they may meet on one weight; an entry lives only while its weight holds changes.
 _BAKED: WeakKeyDictionary[nn.Module, _Baked] = WeakKeyDictionary()
 
 
-def _unbake(modules: Any, token: object) -> None:
+def _unbake(modules: Iterable[nn.Module], token: object) -> None:
+    """Restore these weights. May be stopped anywhere and run again."""
     for module in modules:
         baked = _BAKED.get(module)
-        if baked is None or baked.changes.pop(token, None) is None:
+        if baked is None:
             continue
+        baked.changes.pop(token, None)
         baked.write(module)
         if not baked.changes:
             del _BAKED[module]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from spectral_diffusion.adapters import METHODS, WeightAdapter
+from spectral_diffusion.diffusion import attach as module_under_test
 from spectral_diffusion.diffusion.attach import Attachment, attach, bake
 from spectral_diffusion.diffusion.base import Base, target_modules
 from spectral_diffusion.diffusion.targets import PATTERNS, flat_weight
@@ -229,6 +231,55 @@ def test_grouped_convolutions_are_refused():
     grouped = nn.Conv2d(4, 4, 3, groups=2)
     with pytest.raises(BaseMismatchError, match="grouped"):
         attach({"unet": nn.ModuleDict({"conv": grouped})}, {"unet.conv": random_delta(grouped)})
+
+
+def test_an_interrupted_bake_leaves_neither_changes_nor_originals_behind(monkeypatch: pytest.MonkeyPatch):
+    layers = nn.ModuleDict({name: nn.Linear(6, 5) for name in "abc"})
+    before = state_of(layers)
+    deltas = {f"unet.{name}": random_delta(layer) for name, layer in layers.items()}
+    settled, calls = module_under_test._settled, []
+
+    def interrupt(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return settled(*given)
+
+    monkeypatch.setattr(module_under_test, "_settled", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bake({"unet": layers}, deltas)
+    assert unchanged(layers, before)
+    monkeypatch.undo()
+    # Other weights than those that an interrupted bake began with are what the next one comes back to.
+    with torch.no_grad():
+        for layer in layers.values():
+            layer.weight.add_(1)
+    before = state_of(layers)
+    bake({"unet": layers}, deltas).detach()
+    assert unchanged(layers, before)
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_an_interrupted_detach_is_finished_before_the_interrupt_goes_on(at: int, monkeypatch: pytest.MonkeyPatch):
+    layers = nn.ModuleDict({name: nn.Linear(6, 5) for name in "abc"})
+    before = state_of(layers)
+    deltas = {f"unet.{name}": random_delta(layer) for name, layer in layers.items()}
+    write, calls = module_under_test._Baked.write, []
+
+    def interrupted(baked: Any, layer: nn.Module) -> None:
+        calls.append(layer)
+        # Before or after a weight is written, and again while what was interrupted is made good.
+        if len(calls) == (at + 1) // 2 and at % 2:
+            raise KeyboardInterrupt
+        write(baked, layer)
+        if len(calls) in (at // 2, at // 2 + 1) and not at % 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), bake({"unet": layers}, deltas):
+        monkeypatch.setattr(module_under_test._Baked, "write", interrupted)
+    monkeypatch.undo()
+    assert unchanged(layers, before)
+    assert not any(layer in module_under_test._BAKED for layer in layers.values())
 
 
 def test_a_fault_inside_leaves_nothing_behind(base: Base):
