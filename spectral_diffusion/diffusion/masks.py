@@ -4,6 +4,7 @@ Both are compared with true masks of renders by `benchmarks/masks/measure.py`.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,19 +80,9 @@ def grabcut_mask(image: Image.Image, attention: Tensor | None = None) -> Tensor 
         labels[(small > 0.9).numpy()] = cv2.GC_FGD
     if not (np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any() and np.isin(labels, (cv2.GC_BGD, cv2.GC_PR_BGD)).any()):
         return None
-    # OpenCV starts its colour clusters from a random state of its own; the same picture shall give the same mask.
-    cv2.setRNGSeed(0)
-    inner, outer, unused = np.zeros((1, 65)), np.zeros((1, 65)), (0, 0, 1, 1)
     try:
-        cut, *_ = cv2.grabCut(
-            np.ascontiguousarray(pixels[..., ::-1]),
-            labels,
-            unused,
-            inner,
-            outer,
-            _GRABCUT_ROUNDS,
-            cv2.GC_INIT_WITH_MASK,
-        )
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            cut = thread.submit(_cut, np.ascontiguousarray(pixels[..., ::-1]), labels).result()
     except cv2.error:
         # Raised when one of the colour models has no pixels left, as in a picture of one colour.
         return None
@@ -99,6 +90,17 @@ def grabcut_mask(image: Image.Image, attention: Tensor | None = None) -> Tensor 
     found = _tidied(cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     mask = F.interpolate(torch.from_numpy(found)[None, None], image.size[::-1], mode="bilinear")[0, 0]
     return _plausible((mask > 0.5).float())
+
+
+def _cut(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """GrabCut itself, for a thread of its own.
+
+    It starts its colour clusters from OpenCV's random numbers, and the same picture shall give the same mask. They
+    belong to a thread and cannot be read, so the caller's could not be put back.
+    """
+    cv2.setRNGSeed(0)
+    inner, outer, unused = np.zeros((1, 65)), np.zeros((1, 65)), (0, 0, 1, 1)
+    return cv2.grabCut(pixels, labels, unused, inner, outer, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)[0]
 
 
 @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFilter
@@ -58,6 +60,17 @@ def test_grabcut_gives_the_same_mask_each_time() -> None:
     assert first is not None
     assert second is not None
     assert torch.equal(first, second)
+
+
+def test_grabcut_leaves_the_random_numbers_of_its_caller_alone() -> None:
+    def drawn() -> list[float]:
+        return cv2.randu(np.zeros(8, np.float32), 0, 1).ravel().tolist()
+
+    cv2.setRNGSeed(7)
+    expected = drawn()
+    cv2.setRNGSeed(7)
+    grabcut_mask(_scene()[0])
+    assert drawn() == expected
 
 
 def test_one_colour_holds_nothing_to_find(base: Base) -> None:
