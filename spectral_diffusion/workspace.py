@@ -2,7 +2,7 @@
 
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +97,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{path.suffix}")
+        _create(beside)
+        temporary = beside
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
         _sync_folder(path.parent)
@@ -114,18 +113,40 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def create_new(path: Path) -> bool:
+    """Take a name: make an empty file of it unless there is one. Of all who ask at once, in any process, one gets it.
+
+    Args:
+        path: The name. Its folder is made when missing.
+
+    Returns:
+        Whether the name was free.
+
+    Raises:
+        InputError: The folder cannot be written to, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _create(path)
+        except FileExistsError:
+            return False
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}", _remedy(error)) from error
+    return True
+
+
+def _create(path: Path) -> None:
+    # With the rights that the person's mask leaves, which only the system can tell without changing it for all threads.
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "free some space or write to another folder"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "choose a folder you may write to"
     return "check the path and write to another folder if need be"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

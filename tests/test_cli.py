@@ -156,6 +156,41 @@ def test_generate_draws_one_seed_a_picture_and_names_no_path_in_them(
         assert str(tmp_path) not in json.dumps(read_png_text(Path(image["file"])))
 
 
+def test_two_calls_at_once_never_write_to_one_name(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spectral_diffusion.diffusion import pipeline
+
+    save = pipeline.save_generated
+
+    def late(picture: pipeline.GeneratedImage, path: Path) -> None:
+        # Another process looks for a free name just before this one writes.
+        names.append(path)
+        if len(names) == 1:
+            other = call(capsys, *drawing).expect(0)
+            others.append(Path(other.stdout.strip()))
+        save(picture, path)
+
+    names: list[Path] = []
+    others: list[Path] = []
+    monkeypatch.setattr(pipeline, "save_generated", late)
+    drawing = ["generate", "-p", "a dog", "--config", trained.recipe, "--seed", 4, "--out", tmp_path / "out"]
+    first = call(capsys, *drawing).expect(0)
+    assert others[0] != Path(first.stdout.strip())
+    assert sorted((tmp_path / "out").iterdir()) == sorted([others[0], Path(first.stdout.strip())])
+
+
+def test_a_picture_that_cannot_be_saved_leaves_no_name_behind(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spectral_diffusion.diffusion.pipeline.save_generated", stop)
+    call(capsys, "generate", "-p", "a dog", "--config", trained.recipe, "--out", tmp_path / "out").expect(130)
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_a_base_without_a_recipe_is_drawn_with_at_its_own_size_but_not_trained_on(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

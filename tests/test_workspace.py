@@ -1,11 +1,16 @@
 """Files are seen whole or not at all, and everything has its place."""
 
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.workspace import Workspace, cache_folder, write_atomically
+from spectral_diffusion.workspace import Workspace, cache_folder, create_new, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -31,6 +36,41 @@ def test_a_full_disk_is_told_with_a_remedy_and_leaves_nothing(tmp_path: Path) ->
         write_atomically(tmp_path / "file.txt", fill)
     assert "free some space" in refusal.value.remedy
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX modes")
+def test_a_file_has_the_rights_of_the_persons_mask_which_no_thread_sees_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os, pathlib, sys; os.umask(0o027)\n"
+        "from spectral_diffusion.workspace import create_new, write_atomically\n"
+        "write_atomically(pathlib.Path(sys.argv[1]), lambda temporary: temporary.write_text('x'))\n"
+        "create_new(pathlib.Path(sys.argv[2]))\n"
+    )
+    paths = [tmp_path / "a", tmp_path / "b"]
+    subprocess.run([sys.executable, "-c", code, *map(str, paths)], check=True)
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o640, 0o640]
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the mask belongs to the whole process"))
+    write_atomically(tmp_path / "c", lambda temporary: temporary.write_text("x"))
+
+
+def test_a_new_name_is_given_once_however_many_ask(tmp_path: Path) -> None:
+    ready = threading.Barrier(8)
+
+    def ask(_: int) -> bool:
+        ready.wait()
+        return create_new(tmp_path / "folder" / "name.png")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(8))) == 1
+    assert (tmp_path / "folder" / "name.png").read_bytes() == b""
+
+
+def test_a_name_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("I am a file")
+    with pytest.raises(InputError, match="cannot write"):
+        create_new(tmp_path / "blocked" / "name.png")
 
 
 def test_a_file_where_a_folder_should_be_is_told(tmp_path: Path) -> None:

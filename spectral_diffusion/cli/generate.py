@@ -13,7 +13,7 @@ from spectral_diffusion.cli.console import answer, answering, check_writable
 from spectral_diffusion.cli.fuse import file_and_strength, read_fused
 from spectral_diffusion.cli.progress import DrawingBar
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.workspace import Workspace
+from spectral_diffusion.workspace import Workspace, create_new
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.pipeline import GeneratedImage
@@ -99,8 +99,12 @@ def command(
     def keep(picture: "GeneratedImage") -> None:
         from spectral_diffusion.diffusion.pipeline import save_generated
 
-        path = _free_path(folder, picture.settings.prompt, picture.settings.seed)
-        save_generated(picture, path)
+        path = _take_name(folder, picture.settings.prompt, picture.settings.seed)
+        try:
+            save_generated(picture, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         written.append((path, picture))
 
     with answering(as_json), DrawingBar() as bar:
@@ -189,11 +193,11 @@ def _refuse_beside_from(given: Sequence[str]) -> None:
         )
 
 
-def _free_path(folder: Path, prompt: str, seed: int) -> Path:
-    """A name that says what is drawn, and that no file has yet."""
+def _take_name(folder: Path, prompt: str, seed: int) -> Path:
+    """A name that says what is drawn, taken by an empty file so that no other process can choose it too."""
     words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "picture"
     path, number = folder / f"{words}_{seed}.png", 1
-    while path.exists():
+    while not create_new(path):
         number += 1
         path = folder / f"{words}_{seed}_{number}.png"
     return path
