@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +129,7 @@ class Base:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def companions(self, count: int, seed: int, *, exclude: Collection[str] = ()) -> list[Companion]:
+    def companions(self, count: int, seed: int) -> list[Companion]:
         """Pictures of other things with captions and a free place, to set a concept beside them (cut-mix).
 
         The toybox renders them; any other base draws them itself from everyday prompts.
@@ -137,13 +137,12 @@ class Base:
         Args:
             count: How many.
             seed: The same seed gives the same pictures.
-            exclude: What shall not appear, such as the concept's class word.
         """
         if self.is_toybox:
             side = self.native_size
-            return companions(count, seed, width_px=side, height_px=side, exclude_kinds=exclude)
+            return companions(count, seed, width_px=side, height_px=side)
         with self.lock:
-            return draw_companions(self.pipeline(), count, seed, side_px=self.native_size, exclude=exclude)
+            return draw_companions(self.pipeline(), count, seed, side_px=self.native_size)
 
 
 def load_base(

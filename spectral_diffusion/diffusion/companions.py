@@ -4,7 +4,6 @@ Where the toybox knows its scenes, here nothing but the prompt is known. So the 
 the picture, its caption names both from left to right, and no shadow is painted, as nobody knows the light.
 """
 
-from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -31,9 +30,7 @@ _GUIDANCE_SCALE = 6.0
 _SIZE, _FLOOR, _TOP, _BOTTOM = 0.62, 0.88, 0.37, 0.92
 
 
-def draw_companions(
-    pipeline: StableDiffusionPipeline, count: int, seed: int, *, side_px: int, exclude: Collection[str] = ()
-) -> list[Companion]:
+def draw_companions(pipeline: StableDiffusionPipeline, count: int, seed: int, *, side_px: int) -> list[Companion]:
     """Draw companions with a base.
 
     Args:
@@ -41,23 +38,19 @@ def draw_companions(
         count: How many.
         seed: The same seed gives the same pictures.
         side_px: Their width and height.
-        exclude: Things that shall not appear, such as the concept's own class word.
 
     Raises:
-        InputError: Every thing is excluded, or the base drew values that are not finite.
+        InputError: The base drew values that are not finite.
     """
-    things = [thing for thing in THINGS if thing not in exclude]
-    if not things:
-        raise InputError("every thing to draw beside the concept is excluded", "leave at least one")
     sampler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, algorithm_type="dpmsolver++")
     pipeline.scheduler = sampler
-    return [_companion(pipeline, things, seed, index, side_px) for index in range(count)]
+    return [_companion(pipeline, seed, index, side_px) for index in range(count)]
 
 
-def _companion(pipeline: StableDiffusionPipeline, things: list[str], seed: int, index: int, side_px: int) -> Companion:
+def _companion(pipeline: StableDiffusionPipeline, seed: int, index: int, side_px: int) -> Companion:
     generator = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
     # All things come before one comes again; the seed decides where the round begins.
-    thing, place = things[(seed + index) % len(things)], PLACES[(seed + 3 * index) % len(PLACES)]
+    thing, place = THINGS[(seed + index) % len(THINGS)], PLACES[(seed + 3 * index) % len(PLACES)]
     article = "an" if thing[0] in "aeiou" else "a"
     output: Any = pipeline(
         f"a photo of {article} {thing} {place}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -70,7 +69,6 @@ def companions(
     *,
     width_px: int = 128,
     height_px: int = 128,
-    exclude_kinds: Collection[str] = (),
     device: torch.device | str = "cpu",
 ) -> list[Companion]:
     """Draw companions.
@@ -82,19 +80,12 @@ def companions(
         count: How many.
         seed: Decides everything.
         width_px, height_px: The canvas.
-        exclude_kinds: Kinds that shall not appear, such as the concept's own.
         device: Where sprites are drawn; the result is on the CPU.
-
-    Raises:
-        InputError: No kind is left.
     """
-    kinds = [kind for kind in KINDS if kind not in set(exclude_kinds)]
-    if not kinds:
-        raise InputError("every kind of toy is excluded", "leave at least one")
     if count < 1:
         return []
     generator = torch.Generator().manual_seed(seed)
-    kinds = [kinds[int(index)] for index in torch.randperm(len(kinds), generator=generator)[: count + 2]]
+    kinds = [KINDS[int(index)] for index in torch.randperm(len(KINDS), generator=generator)[: count + 2]]
     per_kind = 1 if count <= 2 * len(kinds) else 2
     library = build_library(
         per_kind, seed, device, kinds=kinds, sprite_px=max(_SMALLEST_SPRITE_PX, math.ceil(height_px / 32) * 32)

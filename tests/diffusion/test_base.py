@@ -240,12 +240,11 @@ def test_devices_are_chosen_by_name():
 
 def test_a_base_without_a_renderer_draws_companions_with_a_free_place(base: Base, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(drawing, "_STEPS", 2)
-    drawn = base.companions(2, seed=3, exclude=("bicycle",))
-    assert [companion.image.tolist() for companion in base.companions(2, seed=3, exclude=("bicycle",))] == [
+    drawn = base.companions(2, seed=3)
+    assert [companion.image.tolist() for companion in base.companions(2, seed=3)] == [
         companion.image.tolist() for companion in drawn
     ]
     for companion in drawn:
-        assert "bicycle" not in companion.caption
         assert companion.caption_template.count("{concept}") == 1
         concept = torch.zeros(4, 30, 20, dtype=torch.uint8)
         concept[:] = 255
