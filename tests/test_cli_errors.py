@@ -1,5 +1,6 @@
 """Wrong input gives one clear line and exit code 2, and leaves nothing half-written behind."""
 
+import errno
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.cli.console import describe
 from spectral_diffusion.images import read_png_text, save_png
 from spectral_diffusion.ledger import Ledger
 from tests.command_line import Answer, call, write_concept, write_recipe
@@ -422,6 +424,25 @@ def test_a_picture_is_repeated_with_its_own_strengths_and_with_progress(
     again = call(capsys, *repeating, "-a", "./adapters/red.safetensors", "--count", 2).expect(0)
     assert len(again.stdout.split()) == 2
     assert "drawing" in again.stderr and "4/4" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        *((number, 2) for number in (
+            errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EISDIR,
+            errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG,
+        )),
+        *((number, 1) for number in (errno.EBADF, errno.EINVAL, errno.EMFILE, errno.ECONNREFUSED, errno.EIO)),
+        (None, 1),
+    ],
+    ids=lambda value: errno.errorcode.get(value, "") if isinstance(value, int) and value > 2 else "",
+)  # fmt: skip
+def test_what_the_system_refuses_is_the_persons_only_where_a_path_or_the_disk_is(number: int | None, code: int) -> None:
+    error = OSError(number, os.strerror(number), "some/path") if number else OSError("no number")
+    line, given = describe(error)
+    assert given == code and "; " in line
+    assert ("a fault of ours" in line) == (code == 1)
 
 
 def test_an_error_leaves_stdout_to_machines_empty(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How the command line speaks: answers on stdout, everything else on stderr, errors as one line with an exit code."""
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -17,6 +18,11 @@ from spectral_diffusion.workspace import write_atomically
 
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _ISSUES = "run it again with --debug and report what it prints"
+# What the system says of a path, a right or a disk: the person can mend that. Its other errors are faults of ours.
+_REFUSALS = frozenset((
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
+))  # fmt: skip
 
 
 def run_safely(command: click.Command, arguments: list[str]) -> int:
@@ -57,7 +63,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         return _one_line(error.format_message()), WRONG_INPUT
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "there is not enough memory; use a smaller size, batch or count, or another --device", WRONG_INPUT
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = f"{error.filename}: " if error.filename else ""
         return _one_line(f"{where}{error.strerror}; check the path, the space left and your rights"), WRONG_INPUT
     said = str(error).strip()
