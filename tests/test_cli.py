@@ -272,20 +272,6 @@ def test_inspect_tells_what_an_adapter_is_and_whether_several_meet(
     assert "columns 0-3" in shown and "unet cross-attention" in shown
 
 
-def test_energies_are_those_of_the_dense_change(trained: Trained) -> None:
-    from spectral_diffusion.adapters.energy import energies
-
-    adapter = Adapter.load(trained.red)
-    total = energies(adapter)[-1]
-    with torch.no_grad():
-        deltas = [adapter.weight_adapter(module).low_rank() for module in adapter.modules]
-        expected = sum(float(delta.dense().double().square().sum()) for delta in deltas if delta is not None)
-    assert total.change == pytest.approx(expected, rel=1e-4)
-    assert total.slot == pytest.approx(
-        sum(float(held["S"].square().sum()) for held in adapter.modules.values()), rel=1e-5
-    )
-
-
 def test_slots_shows_releases_and_is_made_again_from_the_adapters(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -301,17 +287,6 @@ def test_slots_shows_releases_and_is_made_again_from_the_adapters(
     lines = call(capsys, "slots", *workspace).expect(0).stdout.splitlines()
     assert lines[1].split()[1:] == ["0-3", "free"] and lines[2].split()[1:] == ["4-7", "blue"]
     assert "holds no slot" in call(capsys, "slots", *workspace, "release", "red").expect(2).stderr
-
-
-def test_doctor_tells_what_is_there_and_how_to_get_what_is_not(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    findings = call(capsys, "doctor", "--workspace", tmp_path, "--json").expect(0).json["findings"]
-    by_name = {finding["name"]: finding for finding in findings}
-    assert by_name["torch"]["detail"] == torch.__version__.partition("+")[0] or by_name["torch"]["ok"]
-    assert all(finding["ok"] or finding["remedy"] for finding in findings)
-    assert not by_name["scorer ViT-B-32:openai"]["ok"]
-    assert "ViT-B-32" in call(capsys, "doctor").expect(0).stdout
 
 
 def test_a_fault_of_ours_is_told_apart_from_wrong_input(

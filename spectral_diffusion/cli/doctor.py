@@ -1,6 +1,7 @@
 """`spectral-diffusion doctor`: what this machine has, what is missing and how to get it."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -20,6 +21,22 @@ _LIBRARIES = (
     "torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors", "open_clip_torch", "numpy",
     "pillow", "opencv-python-headless",
 )  # fmt: skip
+
+_BASE_FILES = (
+    "model_index.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "scheduler/scheduler_config.json",
+)
+_SCORER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer_config.json", "tokenizer.json")
 
 
 @dataclass(frozen=True)
@@ -88,14 +105,12 @@ def _models() -> Iterator[Finding]:
     from spectral_diffusion.diffusion.scorer import DEFAULT_SCORER, TOYBOX_SCORER
 
     again = "pip install --force-reinstall spectral-diffusion"
-    for name, folder, mark in (
-        ("base toybox", TOYBOX, "model_index.json"),
-        ("scorer toybox", TOYBOX_SCORER, "open_clip_config.json"),
+    for name, folder, files in (
+        ("base toybox", TOYBOX, _BASE_FILES),
+        ("scorer toybox", TOYBOX_SCORER, _SCORER_FILES),
     ):
-        present = (folder / mark).is_file()
-        yield Finding(
-            name, present, _size(folder) if present else "not in this installation", None if present else again
-        )
+        faults = [fault for file in files for fault in _faults(folder, file)]
+        yield Finding(name, not faults, "; ".join(faults) or _size(folder), again if faults else None)
     cached = _scorer_is_cached()
     yield Finding(
         f"scorer {DEFAULT_SCORER}",
@@ -105,6 +120,29 @@ def _models() -> Iterator[Finding]:
     )
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     yield Finding("hub", True, "offline (HF_HUB_OFFLINE is set)" if offline else "asked only when a hub id is named")
+
+
+def _faults(folder: Path, file: str) -> Iterator[str]:
+    """What is wrong with a file of a model: missing, or with an end that comes early. Weights may be in shards."""
+    from safetensors import SafetensorError, safe_open
+
+    index = f"{file}.index.json"
+    try:
+        if not (folder / file).is_file() and (folder / index).is_file():
+            file = index
+            for shard in sorted(set(json.loads((folder / index).read_text())["weight_map"].values())):
+                yield from _faults(folder, f"{Path(file).parent}/{shard}")
+        elif file.endswith(".safetensors"):
+            with safe_open(folder / file, framework="pt"):
+                pass
+        elif file.endswith(".json"):
+            json.loads((folder / file).read_text(encoding="utf-8"))
+        elif not (folder / file).read_bytes():
+            yield f"{file} is cut off or damaged"
+    except FileNotFoundError:
+        yield f"{file} is missing"
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        yield f"{file} is cut off or damaged"
 
 
 def _scorer_is_cached() -> bool:
