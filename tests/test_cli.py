@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
 from PIL import Image
 
 from spectral_diffusion import __version__
