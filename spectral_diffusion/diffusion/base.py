@@ -29,6 +29,7 @@ from spectral_diffusion.workspace import PACKAGE
 TOYBOX = PACKAGE / "toybox" / "weights"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_ENCODED_AT_ONCE = 8
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -128,6 +129,14 @@ class Base:
             )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, H, W) in [-1, 1] as latents (n, C, h, w) as the denoiser takes them: the VAE's most likely."""
+        vae: Any = self.vae
+        groups = pixels.split(_ENCODED_AT_ONCE)
+        latents = [vae.encode(group.to(self.device, self.dtype)).latent_dist.mode() for group in groups]
+        shift = getattr(vae.config, "shift_factor", None) or 0.0
+        return (torch.cat(latents) - shift) * vae.config.scaling_factor
 
     def companions(self, count: int, seed: int) -> list[Companion]:
         """Pictures of other things with captions and a free place, to set a concept beside them (cut-mix).

@@ -119,9 +119,7 @@ def attention_map(base: Base, image: Image.Image, class_word: str) -> Tensor:
     prompt = f"a photo of a {class_word}"
     side = base.native_size
     pixels = to_tensor(image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS))
-    vae_config: Any = base.vae.config
-    encoded: Any = base.vae.encode(pixels[None].to(base.device, base.dtype))
-    latents = encoded.latent_dist.mode() * vae_config.scaling_factor
+    latents = base.encode_pixels(pixels[None])
     prompt_embeds = encode_prompts(base, [prompt], {})
     words = _positions(base, prompt, class_word)
     alphas = base.scheduler.alphas_cumprod

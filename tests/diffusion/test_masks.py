@@ -1,6 +1,7 @@
 """Laws of masks: found where the concept is, the same each time, and the whole picture where nothing is found."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from spectral_diffusion.diffusion.base import Base, load_base
 from spectral_diffusion.diffusion.masks import attention_map, concept_mask, grabcut_mask
+from spectral_diffusion.diffusion.material import encode_pixels
+from spectral_diffusion.images import to_tensor
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,21 @@ def test_attention_is_read_without_changing_the_base(base: Base) -> None:
     assert float(first.min()) == 0
     assert float(first.max()) == 1
     assert not torch.equal(first, attention_map(base, image, "red vase"))
+
+
+def test_attention_is_read_in_the_latents_that_the_base_was_trained_on(miniature: Path) -> None:
+    shifted: Any = load_base(miniature)
+    shifted.vae.register_to_config(shift_factor=0.5, scaling_factor=0.7)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    shifted.unet.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
+    image = _scene(64, 64)[0]
+    attention_map(shifted, image, "octopus")
+    latents = encode_pixels(shifted, to_tensor(image)[None])
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    for noisy, timestep in seen:
+        signal = shifted.scheduler.alphas_cumprod[timestep]
+        torch.testing.assert_close((noisy - (1 - signal) ** 0.5 * noise) / signal**0.5, latents, atol=1e-4, rtol=0)
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("method", ["auto", "grabcut", "attention", "none"])
