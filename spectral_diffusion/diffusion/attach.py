@@ -3,8 +3,11 @@
 Two ways, the same result:
 
 - `attach` adds the change beside each layer, y + up (down x), by forward hooks. The weight is never touched, so
-  gradients reach the adapter, and a half-precision base keeps the change's own precision.
+  gradients reach the adapter. The change is computed in the type of the layer's output, whatever its own: on a
+  half-precision base its factors are rounded, each by itself, and no small change is lost beside a large weight.
 - `bake` adds the change into the weights, W + up down, and keeps the originals. Layers then cost what they cost before.
+  The sum is formed in float32 and rounded to the type of the weights, which in half precision loses most of a small
+  change.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -63,7 +66,8 @@ class Attachment:
 def attach(components: Mapping[str, nn.Module], adapters: Mapping[str, Change]) -> Attachment:
     """Let layers compute `W x + up (down x)` instead of `W x`, differentiably.
 
-    An adapter without exact factors adds `(W' - W) x`, with `W' - W` formed in float32. Attachments add up.
+    An adapter without exact factors adds `(W' - W) x`, with `W' - W` formed in float32 and then rounded to the type of
+    the layer's output, as factors are. Attachments add up.
 
     Args:
         components: Models by tensor prefix, as `Base.components`.
