@@ -131,7 +131,7 @@ class Base:
         return pipeline
 
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, H, W) in [-1, 1] as latents (n, C, h, w) as the denoiser takes them: the VAE's most likely."""
+        """Pictures (n, 3, H, W) in [-1, 1] as scaled latents (n, C, h, w): the VAE's most likely ones."""
         vae: Any = self.vae
         groups = pixels.split(_ENCODED_AT_ONCE)
         latents = [vae.encode(group.to(self.device, self.dtype)).latent_dist.mode() for group in groups]
