@@ -378,6 +378,15 @@ def test_a_prompt_with_a_token_that_no_adapter_has(
     assert _tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize("word", ["two words", "<open", "a>b", "a@b", "x" * 41])
+def test_a_token_is_renamed_only_to_what_can_be_one(
+    word: str, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "f.safetensors"
+    _refused(call(capsys, "fuse", place.adapter, "--out", out, "--rename", f"red={word}"), word, "cannot be a token")
+    assert not out.exists()
+
+
 def test_a_picture_without_settings_or_with_an_adapter_that_is_gone(
     place: Place, tmp_path: Path, miniature: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """An adapter and its self-describing safetensors file: enough to fuse, export and inspect it without the base."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,9 @@ HEADER_LIMIT_BYTES = 32 * 2**20
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 """Text that is safe to print: one line, no control characters."""
+
+TOKEN_SHAPE = re.compile(r"<[^<>\s@\x00-\x1f\x7f]{1,40}>")
+TOKEN_RULE = "write it as <octo>: in < >, up to 40 characters, without spaces, @ and further < >"
 
 _AGAIN = "train the concept again, or get the file from its author again"
 
@@ -131,7 +135,7 @@ class Adapter(BaseModel):
         """A copy in which the token `old` is called `new`, in its place.
 
         Raises:
-            InputError: There is no `old`, or `new` is taken.
+            InputError: There is no `old`, or `new` is taken or not of the form `<octo>`.
         """
         if old not in self.tokens or (new in self.tokens and new != old):
             raise InputError(
@@ -142,11 +146,10 @@ class Adapter(BaseModel):
         def renamed(held: Mapping[str, Any]) -> dict[str, Any]:
             return {new if token == old else token: value for token, value in held.items()}
 
+        if new != old and not TOKEN_SHAPE.fullmatch(new):
+            raise InputError(f"{new!r} cannot be a token", TOKEN_RULE)
         changed = {"tokens": renamed(self.tokens), "token_vectors": renamed(self.token_vectors)}
-        try:
-            return type(self).model_validate({**dict(self), **changed})
-        except ValidationError as error:
-            raise InputError(f"{new!r} cannot be a token", "use 1 to 200 printable characters") from error
+        return type(self).model_validate({**dict(self), **changed})
 
     def check_base(self, name: str, fingerprints: Mapping[str, str], allow_other: bool = False) -> None:
         """Refuse a base whose adapted components are not those the adapter was trained on.

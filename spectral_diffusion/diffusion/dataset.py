@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from spectral_diffusion.adapters.file import TOKEN_RULE, TOKEN_SHAPE
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.images import read_image, read_mask, to_tensor
 
@@ -41,7 +42,6 @@ PICTURE_SUFFIXES = frozenset(
     )
 )
 MASK_SUFFIX = ".mask.png"
-TOKEN_SHAPE = re.compile(r"<[^<>\s@]{1,40}>")
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,7 @@ class Concept:
     def __post_init__(self) -> None:
         """Raises: InputError: The token is not of the form `<octo>`, or there are too few or too many photographs."""
         if not TOKEN_SHAPE.fullmatch(self.token):
-            raise InputError(
-                f"the token '{self.token}' of concept '{self.name}' is not of the form <octo>",
-                "write it in < >, up to 40 characters, without spaces, @ and further < >",
-            )
+            raise InputError(f"the token '{self.token}' of concept '{self.name}' is not of the form <octo>", TOKEN_RULE)
         if not re.search(r"\w", self.class_word):
             raise InputError(f"the class word of concept '{self.name}' is empty", "name its class, such as octopus")
         if not 1 <= len(self.photographs) <= PHOTOGRAPH_LIMIT:

@@ -128,9 +128,25 @@ def test_a_token_is_renamed_in_its_place_and_only_to_a_free_word() -> None:
     renamed = adapter.rename_token("<a>", "<new>")
     assert list(renamed.tokens) == list(renamed.token_vectors) == ["<new>", "<b>"]
     assert renamed.token_vectors["<new>"] is vectors["<a>"] and list(adapter.tokens) == ["<a>", "<b>"]
-    for old, new in (("<c>", "<d>"), ("<a>", "<b>"), ("<a>", ""), ("<a>", "two\nlines")):
-        with pytest.raises(InputError):
+    for old, new in (("<c>", "<d>"), ("<a>", "<b>")):
+        with pytest.raises(InputError, match="cannot become"):
             adapter.rename_token(old, new)
+    for new in (
+        "",
+        "two\nlines",
+        "plain",
+        "<>",
+        "<two words>",
+        "<a",
+        "<a>b>",
+        "<<a>>",
+        "<a@b>",
+        f"<{'a' * 41}>",
+        "<a>\n",
+        "<\x1b[31m>",
+    ):
+        with pytest.raises(InputError, match="cannot be a token; write it as <octo>"):
+            adapter.rename_token("<a>", new)
 
 
 # Wrong files.
