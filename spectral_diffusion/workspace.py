@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +96,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{path.suffix}")
+        beside = path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}{path.suffix}")
         _create(beside)
         temporary = beside
         write(temporary)

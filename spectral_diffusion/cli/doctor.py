@@ -1,6 +1,5 @@
 """`spectral-diffusion doctor`: what this machine has, what is missing and how to get it."""
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -69,6 +68,8 @@ def command(workspace: Workspace, as_json: bool) -> None:
 
 
 def _software() -> Iterator[Finding]:
+    import importlib.metadata
+
     yield Finding("spectral-diffusion", True, __version__)
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for library in _LIBRARIES:

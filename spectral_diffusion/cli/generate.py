@@ -1,7 +1,6 @@
 """`spectral-diffusion generate`: prompts in, PNG files that hold their settings out."""
 
 import re
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +138,8 @@ def _draw(
     keep: "Callable[[GeneratedImage], None]",
     bar: DrawingBar,
 ) -> None:
+    import secrets
+
     from spectral_diffusion.config import load_generation
     from spectral_diffusion.diffusion.base import load_base
     from spectral_diffusion.diffusion.pipeline import generate
