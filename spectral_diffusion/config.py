@@ -51,7 +51,8 @@ class TrainingConfig(_Frozen):
 
     `rank` is the columns of a slot, `resolution_px` the side of the square that photographs are fitted to, and
     `gradient_clip` the largest gradient norm of one slot. 0 switches off `gradient_clip`, `min_snr_gamma`,
-    `noise_offset`, `cutmix_probability`, `prior_weight`, `checkpoint_every` and `sample_every`.
+    `noise_offset`, `cutmix_probability`, `prior_weight`, `checkpoint_every` and `sample_every`. 0 `vectors_per_token`
+    are as many as the words have that the token starts from.
     """
 
     method: Literal["spectral", "rotation"]
@@ -59,7 +60,7 @@ class TrainingConfig(_Frozen):
     targets: tuple[Literal["attention", "feed_forward", "projection", "convolution"], ...] = Field(min_length=1)
     train_text_encoder: bool
     train_singular_values: bool
-    vectors_per_token: int = Field(ge=1, le=32)
+    vectors_per_token: int = Field(ge=0, le=32)
     layerwise_tokens: bool
 
     resolution_px: int = Field(ge=16, le=4096)
@@ -68,7 +69,9 @@ class TrainingConfig(_Frozen):
     masks: Literal["auto", "grabcut", "attention", "none"]
     mask_background_weight: float = Field(ge=0, le=1)
     cutmix_probability: float = Field(ge=0, le=1)
+    cutmix_wide_probability: float = Field(ge=0, le=1)
     cutmix_background_weight: float = Field(ge=0, le=1)
+    cutmix_background_target: Literal["base", "picture"]
     companions_count: int = Field(ge=1, le=10_000)
     prior_weight: float = Field(ge=0, le=100)
     prior_count: int = Field(ge=1, le=10_000)

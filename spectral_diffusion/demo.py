@@ -29,6 +29,7 @@ from spectral_diffusion.diffusion.trainer import StepReport, train_concepts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedAdapter, fuse
 from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.toybox.phrases import with_article
 from spectral_diffusion.workspace import Workspace
 
 # Places where none of the samples was photographed, so that a concept has to leave its photographs.
@@ -43,7 +44,7 @@ class Drawn:
 
     Args:
         concepts: Names, from left to right.
-        by: `base` (class words instead of tokens), `alone` (one adapter), or `fused`.
+        by: `base` (descriptions instead of tokens), `alone` (one adapter), or `fused`.
         scene: Where it plays.
         picture: The picture with its settings.
     """
@@ -213,7 +214,7 @@ def _draw(
     group = tuple(result.concepts)
 
     def draw(concepts: tuple[Concept, ...], by: str, scene: str, seed: int) -> None:
-        named = [with_article(concept.class_word) if by == "base" else concept.token for concept in concepts]
+        named = [with_article(concept.words) if by == "base" else concept.token for concept in concepts]
         weights = {"base": None, "alone": alone[concepts[0].name], "fused": result.fused}[by]
         wide = len(concepts) > 1
         (picture,) = generate(
@@ -281,8 +282,3 @@ def _score(result: DemoResult, scorer: Scorer) -> None:
     }
     together = [drawn.image for drawn in result.pictures("fused", *names)]
     result.leaks = leak_matrix(scorer, together, boxes, photographs)
-
-
-def with_article(noun: str) -> str:
-    """The noun with "a" or "an" before it, as captions name it."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spectral_diffusion.demo import DemoResult, Drawn, with_article
+from spectral_diffusion.demo import DemoResult, Drawn
 from spectral_diffusion.diffusion.score import AlignmentScore, Estimate
 from spectral_diffusion.images import contact_sheet, save_png
 from spectral_diffusion.report import Picture, Report
+from spectral_diffusion.toybox.phrases import with_article
 from spectral_diffusion.workspace import write_atomically
 
 # Five to a row on a desk, two on a phone.
 _SQUARE_PX = 165
 _WIDE_PX = 280
-_DRAWN_BY = {"base": "base, class word", "alone": "alone", "fused": "fused"}
+_DRAWN_BY = {"base": "base, told in words", "alone": "alone", "fused": "fused"}
 
 
 def write_demo(result: DemoResult, out: Path) -> dict[str, Any]:
@@ -135,18 +136,18 @@ def _add_concepts(report: Report, result: DemoResult) -> None:
     names = [concept.name for concept in result.concepts]
     report.section(
         "Each concept, before and after fusion",
-        "Its photographs; then what the base draws for the class word, which is where training began; then pairs of "
+        "Its photographs; then what the base draws when told in words, which is where training began; then pairs of "
         "the same seed, drawn by its adapter alone and by the fused one.",
     )
     for concept in result.concepts:
-        report.paragraph(f"{concept.token}, {with_article(concept.class_word)}")
+        report.paragraph(f"{concept.token}, {with_article(concept.words)}")
         photographs = [Picture(photo.image, f"photograph {n}") for n, photo in enumerate(concept.photographs, 1)]
         report.pictures(photographs, min_width_px=_SQUARE_PX)
         base, alone, fused = (result.pictures(by, concept.name) for by in ("base", "alone", "fused"))
         pairs = [drawn for pair in zip(alone, fused, strict=True) for drawn in pair]
         report.pictures([_captioned(drawn) for drawn in [*base, *pairs]], min_width_px=_SQUARE_PX)
     report.section(
-        "The same prompts without adapters", "The base draws the class words: three toys, none of them ours."
+        "The same prompts without adapters", "The base, told in words what the three look like: alike, but not ours."
     )
     report.pictures([_captioned(drawn) for drawn in result.pictures("base", *names)], min_width_px=_WIDE_PX)
 

@@ -138,7 +138,7 @@ class Base:
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         return (torch.cat(latents) - shift) * vae.config.scaling_factor
 
-    def companions(self, count: int, seed: int) -> list[Companion]:
+    def companions(self, count: int, seed: int, *, wide: bool = False) -> list[Companion]:
         """Pictures of other things with captions and a free place, to set a concept beside them (cut-mix).
 
         The toybox renders them; any other base draws them itself from everyday prompts.
@@ -146,12 +146,14 @@ class Base:
         Args:
             count: How many.
             seed: The same seed gives the same pictures.
+            wide: On canvases of 3:2 instead of square ones.
         """
+        height = self.native_size
+        width = height * 3 // 2 if wide else height
         if self.is_toybox:
-            side = self.native_size
-            return companions(count, seed, width_px=side, height_px=side)
+            return companions(count, seed, width_px=width, height_px=height)
         with self.lock:
-            return draw_companions(self.pipeline(), count, seed, side_px=self.native_size)
+            return draw_companions(self.pipeline(), count, seed, width_px=width, height_px=height)
 
 
 def load_base(

@@ -102,6 +102,7 @@ def identify(config: TrainingConfig, base: Base, concept: Concept, slot: ColumnS
         "slot": str(slot),
         "token": concept.token,
         "class_word": concept.class_word,
+        "description": concept.words,
         "photographs with captions and masks": tell_photographs(concept),
         **config.model_dump(mode="json", include=set(_SAME_RECIPE)),
     }

@@ -30,32 +30,34 @@ _GUIDANCE_SCALE = 6.0
 _SIZE, _FLOOR, _TOP, _BOTTOM = 0.62, 0.88, 0.37, 0.92
 
 
-def draw_companions(pipeline: StableDiffusionPipeline, count: int, seed: int, *, side_px: int) -> list[Companion]:
+def draw_companions(
+    pipeline: StableDiffusionPipeline, count: int, seed: int, *, width_px: int, height_px: int
+) -> list[Companion]:
     """Draw companions with a base.
 
     Args:
         pipeline: The plain base.
         count: How many.
         seed: The same seed gives the same pictures.
-        side_px: Their width and height.
+        width_px, height_px: The canvas.
 
     Raises:
         InputError: The base drew values that are not finite.
     """
     sampler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, algorithm_type="dpmsolver++")
     pipeline.scheduler = sampler
-    return [_companion(pipeline, seed, index, side_px) for index in range(count)]
+    return [_companion(pipeline, seed, index, width_px, height_px) for index in range(count)]
 
 
-def _companion(pipeline: StableDiffusionPipeline, seed: int, index: int, side_px: int) -> Companion:
+def _companion(pipeline: StableDiffusionPipeline, seed: int, index: int, width_px: int, height_px: int) -> Companion:
     generator = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
     # All things come before one comes again; the seed decides where the round begins.
     thing, place = THINGS[(seed + index) % len(THINGS)], PLACES[(seed + 3 * index) % len(PLACES)]
     article = "an" if thing[0] in "aeiou" else "a"
     output: Any = pipeline(
         f"a photo of {article} {thing} {place}",
-        width=side_px,
-        height=side_px,
+        width=width_px,
+        height=height_px,
         num_inference_steps=_STEPS,
         guidance_scale=_GUIDANCE_SCALE,
         generator=generator,
@@ -65,20 +67,20 @@ def _companion(pipeline: StableDiffusionPipeline, seed: int, index: int, side_px
     if not bool(torch.isfinite(pixels).all()):
         raise InputError("the base drew a picture with values that are not finite", "load the base in float32")
     image = (pixels * 255).round().to(torch.uint8)
-    slot = 0 if _detail(pixels[..., : side_px // 2]) < _detail(pixels[..., side_px // 2 :]) else 1
+    slot = 0 if _detail(pixels[..., : width_px // 2]) < _detail(pixels[..., width_px // 2 :]) else 1
     first, second = (CONCEPT, f"{article} {thing}") if slot == 0 else (f"{article} {thing}", CONCEPT)
-    left = (slot * side_px) // 2
+    left = (slot * width_px) // 2
     places = slot + 1
     return Companion(
         image=image,
-        masks=torch.zeros(0, side_px, side_px, dtype=torch.uint8),
+        masks=torch.zeros(0, height_px, width_px, dtype=torch.uint8),
         caption=f"a photo of {article} {thing} {place}",
-        caption_template=f"a photo of {first} and {second} {place}",
+        caption_templates=(f"a photo of {first} and {second} {place}",),
         slot=slot,
-        free_box=(left, round(_TOP * side_px), left + side_px // 2, round(_BOTTOM * side_px)),
+        free_box=(left, round(_TOP * height_px), left + width_px // 2, round(_BOTTOM * height_px)),
         backdrop=image.repeat_interleave(SUPERSAMPLING, 1).repeat_interleave(SUPERSAMPLING, 2),
         cast=Cast(
-            rgba=torch.zeros(1, places, 4, side_px, side_px, dtype=torch.uint8),
+            rgba=torch.zeros(1, places, 4, height_px, height_px, dtype=torch.uint8),
             shown=torch.zeros(1, places, dtype=torch.bool),
             x=torch.full((1, places), 0.25 + 0.5 * slot),
             y=torch.full((1, places), _FLOOR),

@@ -11,15 +11,24 @@ from PIL import Image
 from torch import Tensor
 
 from spectral_diffusion.images import to_tensor
+from spectral_diffusion.toybox.phrases import with_article
 from spectral_diffusion.toybox.world import CONCEPT, Companion, compose_with
 
 
 class Composition(NamedTuple):
-    """A picture with the concept in it: `pixels` (3, H, W) in [-1, 1], `mask` (H, W) in [0, 1], and its caption."""
+    """A picture with the concept in it.
+
+    Args:
+        pixels: (3, H, W) in [-1, 1].
+        mask: (H, W) in [0, 1], 1 on the concept.
+        captions: To choose from; each names the concept by its token.
+        plain_captions: The same, naming it by its class word.
+    """
 
     pixels: Tensor
     mask: Tensor
-    caption: str
+    captions: tuple[str, ...]
+    plain_captions: tuple[str, ...]
 
 
 def cut_out(image: Image.Image, mask: Tensor) -> Tensor | None:
@@ -40,14 +49,21 @@ def cut_out(image: Image.Image, mask: Tensor) -> Tensor | None:
     return (rgba * 255).round().to(torch.uint8)
 
 
-def cut_mix(companion: Companion, concept: Tensor, token: str, *, mirrored: bool = False) -> Composition:
+def cut_mix(
+    companion: Companion, concept: Tensor, token: str, class_word: str, *, mirrored: bool = False
+) -> Composition:
     """Set a concept into a companion's free place.
 
     Args:
         companion: The scene.
         concept: A `cut_out`.
-        token: What the caption calls it.
+        token: What the captions call it.
+        class_word: What the plain captions call it.
         mirrored: Set it in mirrored.
     """
-    image, caption, mask = compose_with(companion, concept.flip(2) if mirrored else concept)
-    return Composition(image.float() / 127.5 - 1, mask[0].float() / 255, caption.replace(CONCEPT, token))
+    image, mask = compose_with(companion, concept.flip(2) if mirrored else concept)
+    captions, plain_captions = (
+        tuple(template.replace(CONCEPT, name) for template in companion.caption_templates)
+        for name in (token, with_article(class_word))
+    )
+    return Composition(image.float() / 127.5 - 1, mask[0].float() / 255, captions, plain_captions)

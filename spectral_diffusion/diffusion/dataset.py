@@ -1,7 +1,7 @@
 """A concept folder, read and checked whole: photographs, their captions, their masks.
 
 `<name>/`: 1 to 50 photographs (PNG, JPEG, WebP), optional same-stem `.txt` captions and `.mask.png` masks, and an
-optional `concept.toml` with `token` and `class_word`.
+optional `concept.toml` with `token`, `class_word` and `description`.
 """
 
 import hashlib
@@ -42,6 +42,8 @@ PICTURE_SUFFIXES = frozenset(
     )
 )
 MASK_SUFFIX = ".mask.png"
+SETTINGS = ("token", "class_word", "description")
+DESCRIPTION_LIMIT = 300
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,22 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Concept:
-    """What shall be learned: a name, its token in prompts, the word for its class, and its photographs."""
+    """What shall be learned.
+
+    Args:
+        name: Of the concept and its files.
+        token: What prompts call it, such as `<octo>`.
+        class_word: What it is, such as `octopus`.
+        photographs: Of it.
+        description: What it looks like in a few words the base knows, such as `purple octopus with a yellow star`: what
+            the token starts from. Without one that is the class word.
+    """
 
     name: str
     token: str
     class_word: str
     photographs: tuple[Photograph, ...]
+    description: str = ""
 
     def __post_init__(self) -> None:
         """Raises: InputError: The token is not of the form `<octo>`, or there are too few or too many photographs."""
@@ -76,11 +88,21 @@ class Concept:
             raise InputError(f"the token '{self.token}' of concept '{self.name}' is not of the form <octo>", TOKEN_RULE)
         if not re.search(r"\w", self.class_word):
             raise InputError(f"the class word of concept '{self.name}' is empty", "name its class, such as octopus")
+        if len(self.description) > DESCRIPTION_LIMIT or "<" in self.description:
+            raise InputError(
+                f"the description of concept '{self.name}' is no short plain text: {self.description[:60]!r}",
+                "say in a few words what it looks like, such as purple octopus with a yellow star",
+            )
         if not 1 <= len(self.photographs) <= PHOTOGRAPH_LIMIT:
             raise InputError(
                 f"concept '{self.name}' has {len(self.photographs)} photographs",
                 f"give 1 to {PHOTOGRAPH_LIMIT}: five different views are a good start",
             )
+
+    @property
+    def words(self) -> str:
+        """What the token starts from: the description, else the class word."""
+        return self.description if re.search(r"\w", self.description) else self.class_word
 
     def digest(self) -> str:
         """sha256 over what the photographs show, their captions and their masks, in order; paths do not count."""
@@ -115,6 +137,7 @@ def load_concept(folder: Path) -> Concept:
             "class_word", re.sub(r"[\W_]+", " ", name.rstrip("0123456789")).strip() or name
         ).strip(),
         photographs=tuple(_photograph(path) for path in paths),
+        description=" ".join(settings.get("description", "").split()),
     )
 
 
@@ -250,10 +273,13 @@ def _settings(path: Path) -> dict[str, str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML ({error})", "correct it at that place") from error
     faults = [
-        f"{key} is no key" if key not in ("token", "class_word") else f"{key} = {value!r} is not a text"
+        f"{key} is no key" if key not in SETTINGS else f"{key} = {value!r} is not a text"
         for key, value in settings.items()
-        if key not in ("token", "class_word") or not isinstance(value, str)
+        if key not in SETTINGS or not isinstance(value, str)
     ]
     if faults:
-        raise InputError(f"{path}: {'; '.join(faults)}", 'write token = "<octo>" and class_word = "octopus"')
+        raise InputError(
+            f"{path}: {'; '.join(faults)}",
+            'write token = "<octo>", class_word = "octopus" and, by choice, description = "purple octopus"',
+        )
     return settings

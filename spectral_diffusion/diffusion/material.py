@@ -1,6 +1,7 @@
 """What a concept is trained on, encoded once: cached latents with their captions and loss weights."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,9 @@ from spectral_diffusion.diffusion.masks import concept_mask
 from spectral_diffusion.images import to_tensor
 from spectral_diffusion.toybox.world import Companion
 
-_ENCODED_AT_ONCE = 8
 _PRIOR_STEPS = 20
 _PRIOR_GUIDANCE = 4.0
-_COMPANIONS: WeakKeyDictionary[Base, dict[tuple[int, int], list[Companion]]] = WeakKeyDictionary()
+_COMPANIONS: WeakKeyDictionary[Base, dict[tuple[int, int, bool], list[Companion]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,15 @@ class Pool:
         latents: (n, C, h, w) on the base's device, scaled as the denoiser takes them.
         pixel_weights: (n, 1, h, w) fp32 loss weights there.
         captions: For each picture the texts to choose from.
+        kept: (n, 1, h, w) in [0, 1], where the picture shall stay as the base draws it; none: nowhere.
+        plain_captions: What the base is told there, in the order of the captions.
     """
 
     latents: Tensor
     pixel_weights: Tensor
     captions: tuple[tuple[str, ...], ...]
+    kept: Tensor | None = None
+    plain_captions: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -49,23 +53,36 @@ class Material:
 
     Args:
         photographs: The photographs, and their mirror images by choice.
-        compositions: The concept pasted beside other toys; empty without cut-mix.
-        priors: Pictures of the class word drawn by the base; empty without prior preservation.
+        compositions: The concept pasted beside other toys; none without cut-mix.
+        priors: Pictures of the class word drawn by the base; none without prior preservation.
+        wide: Compositions on wide canvases; none without them.
     """
 
     photographs: Pool
     compositions: Pool | None
     priors: Pool | None
+    wide: Pool | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's samples: latents (B, C, h, w), pixel weights (B, 1, h, w), captions, and sample weights (B,)."""
+    """One step's samples.
+
+    Args:
+        latents: (B, C, h, w).
+        pixel_weights: (B, 1, h, w).
+        captions: One a sample.
+        sample_weights: (B,).
+        kept: (B, 1, h, w), where samples shall stay as the base draws them; none: nowhere in any.
+        plain_captions: What the base is told of a sample with such places; None for the others.
+    """
 
     latents: Tensor
     pixel_weights: Tensor
     captions: list[str]
     sample_weights: Tensor
+    kept: Tensor | None = None
+    plain_captions: tuple[str | None, ...] = ()
 
 
 def step_generator(seed: int, *purpose: object) -> torch.Generator:
@@ -100,11 +117,20 @@ def prepare(base: Base, concept: Concept, config: TrainingConfig) -> Material:
         tuple(dict.fromkeys(caption_of(concept, photograph, template) for template in config.caption_templates))
         for photograph in concept.photographs
     )
-    photographs = _encode(base, pixels, stacked, captions, config.mask_background_weight, flip=config.flip)
+    if config.flip:
+        pixels, stacked, captions = (
+            torch.cat([pixels, pixels.flip(3)]),
+            torch.cat([stacked, stacked.flip(3)]),
+            captions * 2,
+        )
+    latents, inside = _encode(base, pixels, stacked)
+    photographs = Pool(latents, _weights(inside, config.mask_background_weight), captions)
+    cut_outs = [cut for cut in map(cut_out, images, masks) if cut is not None]
     return Material(
         photographs,
-        _compositions(base, concept, config, images, masks),
+        _compositions(base, concept, config, cut_outs) if config.cutmix_probability else None,
         _priors(base, concept, config),
+        _compositions(base, concept, config, cut_outs, wide=True) if config.cutmix_wide_probability else None,
     )
 
 
@@ -112,10 +138,15 @@ def draw_batch(material: Material, config: TrainingConfig, step: int, name: str)
     """The samples of a step, a function of the seed, the concept's name and the step.
 
     Photographs come in an order shuffled anew for each round through them; a sample becomes a composition with
-    `cutmix_probability`. With prior preservation one picture of the class joins for each sample.
+    `cutmix_probability`. A step with `cutmix_wide_probability` takes wide compositions only, as a batch has one shape.
+    With prior preservation one picture of the class joins for each sample of the other steps.
     """
     generator = step_generator(config.seed, name, "batch", step)
     chosen: list[tuple[Pool, int, float]] = []
+    if material.wide is not None and _chance(config.cutmix_wide_probability, generator):
+        wide = material.wide
+        chosen = [(wide, _index(len(wide), generator), 1.0) for _ in range(config.batch_size)]
+        return _batch(chosen, config, generator)
     for number in range(step * config.batch_size, (step + 1) * config.batch_size):
         if material.compositions is not None and _chance(config.cutmix_probability, generator):
             chosen.append((material.compositions, _index(len(material.compositions), generator), 1.0))
@@ -130,79 +161,88 @@ def draw_batch(material: Material, config: TrainingConfig, step: int, name: str)
             (material.priors, _index(len(material.priors), generator), config.prior_weight)
             for _ in range(config.batch_size)
         ]
-    captions = [pool.captions[index][_index(len(pool.captions[index]), generator)] for pool, index, _ in chosen]
+    return _batch(chosen, config, generator)
+
+
+def _batch(chosen: Sequence[tuple[Pool, int, float]], config: TrainingConfig, generator: torch.Generator) -> Batch:
+    wordings = [_index(len(pool.captions[index]), generator) for pool, index, _ in chosen]
+    kept = [None if pool.kept is None else pool.kept[index] for pool, index, _ in chosen]
+    weights = torch.stack([pool.pixel_weights[index] for pool, index, _ in chosen])
     return Batch(
         torch.stack([pool.latents[index] for pool, index, _ in chosen]),
-        torch.stack([pool.pixel_weights[index] for pool, index, _ in chosen]),
-        captions,
+        weights,
+        [pool.captions[index][wording] for (pool, index, _), wording in zip(chosen, wordings, strict=True)],
         # The mean over samples is that of the concept's own, to which the weighted priors add.
         torch.tensor([weight for *_, weight in chosen]) * (len(chosen) / config.batch_size),
+        torch.stack([torch.zeros_like(weights[0]) if places is None else places for places in kept])
+        if any(places is not None for places in kept)
+        else None,
+        tuple(
+            None if pool.kept is None else pool.plain_captions[index][wording]
+            for (pool, index, _), wording in zip(chosen, wordings, strict=True)
+        ),
     )
 
 
-def encode_pixels(base: Base, pixels: Tensor) -> Tensor:
-    """Pictures (n, 3, H, W) in [-1, 1] as scaled latents (n, C, h, w): the VAE's most likely ones."""
-    vae: Any = base.vae
-    latents = [
-        vae.encode(group.to(base.device, base.dtype)).latent_dist.mode() for group in pixels.split(_ENCODED_AT_ONCE)
-    ]
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    return (torch.cat(latents) - shift) * vae.config.scaling_factor
+def size_step_px(base: Base) -> int:
+    """What both sides of a training picture must be a multiple of: every level of the denoiser halves it."""
+    unet: Any = base.unet
+    return base.latent_scale * 2 ** (len(unet.config.block_out_channels) - 1)
 
 
-def _encode(
-    base: Base,
-    pixels: Tensor,
-    masks: Tensor,
-    captions: tuple[tuple[str, ...], ...],
-    background_weight: float,
-    *,
-    flip: bool,
-) -> Pool:
-    if flip:
-        pixels, masks, captions = torch.cat([pixels, pixels.flip(3)]), torch.cat([masks, masks.flip(3)]), captions * 2
-    latents = encode_pixels(base, pixels)
+def _encode(base: Base, pixels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents of pictures, and their masks (n, 1, h, w) there, on the base's device."""
+    latents = base.encode_pixels(pixels)
     # A latent sees a little beyond its own pixels, so the mask is widened by a margin before it is averaged.
     margin = 2 * (base.latent_scale // 4) + 1
     widened = F.max_pool2d(masks, margin, 1, margin // 2)
-    weights = F.interpolate(widened, latents.shape[-2:], mode="area")
-    weights = background_weight + (1 - background_weight) * weights
+    return latents, F.interpolate(widened, latents.shape[-2:], mode="area").to(base.device)
+
+
+def _weights(inside: Tensor, background_weight: float) -> Tensor:
+    weights = background_weight + (1 - background_weight) * inside
     # A mask that leaves nothing to learn from counts as the whole picture.
-    weights = torch.where(weights.amax((1, 2, 3), keepdim=True) > 0, weights, torch.ones(()))
-    return Pool(latents, weights.to(base.device), captions)
+    return torch.where(weights.amax((1, 2, 3), keepdim=True) > 0, weights, torch.ones((), device=weights.device))
 
 
 def _compositions(
-    base: Base, concept: Concept, config: TrainingConfig, images: Sequence[Image.Image], masks: Sequence[Tensor]
+    base: Base, concept: Concept, config: TrainingConfig, cut_outs: Sequence[Tensor], *, wide: bool = False
 ) -> Pool | None:
-    if not config.cutmix_probability:
-        return None
-    cut_outs = [cut for cut in map(cut_out, images, masks) if cut is not None]
     if not cut_outs:
         return None
-    generator = step_generator(config.seed, concept.name, "cut-mix")
+    generator = step_generator(config.seed, concept.name, "cut-mix", wide)
+    # Wide pictures cost half as much again in every step; half as many still show every place and many neighbours.
+    count = math.ceil(config.companions_count / 2) if wide else config.companions_count
     pictures = [
         cut_mix(
             companion,
             cut_outs[number % len(cut_outs)],
             concept.token,
+            concept.class_word,
             mirrored=config.flip and _chance(0.5, generator),
         )
-        for number, companion in enumerate(_companions(base, config.companions_count, config.seed))
+        for number, companion in enumerate(_companions(base, count, config.seed, wide))
     ]
-    side = config.resolution_px, config.resolution_px
-    pixels = F.interpolate(torch.stack([picture.pixels for picture in pictures]), side, mode="bilinear", antialias=True)
-    mixed = F.interpolate(torch.stack([picture.mask for picture in pictures])[:, None], side, mode="area")
-    captions = tuple((picture.caption,) for picture in pictures)
-    return _encode(base, pixels, mixed, captions, config.cutmix_background_weight, flip=False)
+    height, step = config.resolution_px, size_step_px(base)
+    size = height, max(height * 3 // 2 // step, 1) * step if wide else height
+    pixels = F.interpolate(torch.stack([picture.pixels for picture in pictures]), size, mode="bilinear", antialias=True)
+    masks = F.interpolate(torch.stack([picture.mask for picture in pictures])[:, None], size, mode="area")
+    latents, inside = _encode(base, pixels, masks)
+    return Pool(
+        latents,
+        _weights(inside, config.cutmix_background_weight),
+        tuple(picture.captions for picture in pictures),
+        1 - inside if config.cutmix_background_target == "base" else None,
+        tuple(picture.plain_captions for picture in pictures),
+    )
 
 
-def _companions(base: Base, count: int, seed: int) -> list[Companion]:
+def _companions(base: Base, count: int, seed: int, wide: bool) -> list[Companion]:
     """The base's companions, made once for all concepts: a renderer or a denoiser needs a while for them."""
     held = _COMPANIONS.setdefault(base, {})
-    if (count, seed) not in held:
-        held[count, seed] = base.companions(count, seed)
-    return held[count, seed]
+    if (count, seed, wide) not in held:
+        held[count, seed, wide] = base.companions(count, seed, wide=wide)
+    return held[count, seed, wide]
 
 
 def _priors(base: Base, concept: Concept, config: TrainingConfig) -> Pool | None:

@@ -23,6 +23,7 @@ from spectral_diffusion.errors import BaseMismatchError, InputError
 ConceptTokens = Mapping[str, Tensor]
 TOKEN = re.compile(r"<[^<>|\s]{1,100}>")
 PROMPT_LIMIT = 10_000
+VECTORS_LIMIT = 32
 
 
 class PromptCutWarning(UserWarning):
@@ -128,25 +129,31 @@ def join_layers(embeds: Tensor) -> Tensor:
     return embeds.transpose(0, 1).flatten(1, 2)
 
 
-def class_word_vectors(base: Base, class_word: str, count: int) -> Tensor:
-    """Vectors to start a concept token from: the embeddings of its class word.
+def word_vectors(base: Base, words: str, count: int = 0) -> Tensor:
+    """Vectors to start a concept token from: the embeddings of words.
 
-    As many vectors as the word has tokens are its own embeddings; fewer are means of neighbours, more repeat them.
+    As many vectors as the words have tokens are their own embeddings; fewer are means of neighbours, more repeat them.
 
     Args:
         base: The model.
-        class_word: Such as `octopus` or `teddy bear`.
-        count: Number of vectors.
+        words: Such as `octopus` or `white dog with a red scarf`.
+        count: Number of vectors; 0 for as many as the words have tokens.
 
     Returns:
         (count, dim), float32.
 
     Raises:
-        InputError: The class word is empty.
+        InputError: There are no words, or too many for a prompt to hold besides others.
     """
-    ids = _word_ids(base.tokenizer, class_word)
+    ids = _word_ids(base.tokenizer, words)
     if not ids:
-        raise InputError("the class word is empty", "name what the concept is, such as octopus")
+        raise InputError("there are no words to start a concept from", "name what it is, such as octopus")
+    count = count or len(ids)
+    if count > VECTORS_LIMIT:
+        raise InputError(
+            f"'{words}' is {count} tokens long, more than the {VECTORS_LIMIT} that a concept may take of a prompt",
+            "describe it in fewer words",
+        )
     rows = token_embedding(base).weight.detach()[torch.tensor(ids, device=base.device)]
     return nn.functional.adaptive_avg_pool1d(rows.float().T, count).T.contiguous()
 

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -13,6 +13,7 @@ from spectral_diffusion.config import Config, TrainingConfig
 from spectral_diffusion.diffusion.base import Base, capacity, target_modules
 from spectral_diffusion.diffusion.checkpoints import adapter_path, checkpoint_path, read_claim
 from spectral_diffusion.diffusion.dataset import Concept
+from spectral_diffusion.diffusion.material import size_step_px
 from spectral_diffusion.diffusion.objective import check_prediction
 from spectral_diffusion.diffusion.training import DrawSamples, StepReport, Training
 from spectral_diffusion.errors import InputError
@@ -133,8 +134,7 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
     check_prediction(base.scheduler.config.prediction_type)
     if base.dtype == torch.float16:
         raise InputError("float16 gradients vanish in training", "load the base in bfloat16 or float32")
-    unet: Any = base.unet
-    step_px = base.latent_scale * 2 ** (len(unet.config.block_out_channels) - 1)
+    step_px = size_step_px(base)
     if config.resolution_px % step_px:
         raise InputError(
             f"a training picture of {config.resolution_px} px does not fit the base", f"use a multiple of {step_px} px"

@@ -1,21 +1,17 @@
 """One concept's training: the loop, what it keeps, how it stops and goes on."""
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
 from spectral_diffusion.config import TrainingConfig
@@ -31,7 +27,8 @@ from spectral_diffusion.diffusion.checkpoints import (
 )
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
-from spectral_diffusion.diffusion.material import Material, draw_batch, prepare, step_generator
+from spectral_diffusion.diffusion.interruption import Interruption
+from spectral_diffusion.diffusion.material import Batch, Material, draw_batch, prepare, step_generator
 from spectral_diffusion.diffusion.objective import (
     add_noise,
     draw_noise,
@@ -40,7 +37,7 @@ from spectral_diffusion.diffusion.objective import (
     rate_factor,
     target,
 )
-from spectral_diffusion.diffusion.prompts import class_word_vectors, encode_prompts, join_layers
+from spectral_diffusion.diffusion.prompts import encode_prompts, join_layers, word_vectors
 from spectral_diffusion.diffusion.spectra import spectra
 from spectral_diffusion.diffusion.targets import cross_attention_paths
 from spectral_diffusion.errors import InputError, TrainingError
@@ -103,8 +100,13 @@ class Training:
         self.out, self.on_step, self.draw_samples = out, on_step, draw_samples
         self.checkpoint_path = checkpoint_path(out, concept)
         self.identity = identify(config, base, concept, slot)
-        self.noted = {**config.model_dump(mode="json"), "photographs": tell_photographs(concept)}
-        self.tokens = {concept.token: TokenInfo(class_word=concept.class_word, vectors=config.vectors_per_token)}
+        self.noted = {
+            **config.model_dump(mode="json"),
+            "photographs": tell_photographs(concept),
+            "description": concept.words,
+        }
+        self.vectors = word_vectors(base, concept.words, config.vectors_per_token)
+        self.tokens = {concept.token: TokenInfo(class_word=concept.class_word, vectors=len(self.vectors))}
         self.step = 0
 
     def finished(self) -> Adapter | None:
@@ -143,7 +145,7 @@ class Training:
                 self.checkpoint_path.unlink(missing_ok=True)
             if self.config.tensorboard:
                 accelerator.init_trackers(self.concept.name)
-            with _Interruption() as interruption:
+            with Interruption() as interruption:
                 self._loop(material, accelerator, interruption)
             adapter = self._adapter()
             try:
@@ -163,7 +165,7 @@ class Training:
             path: method.create(take_slot(columns[path], self.slot), train_singular_values=config.train_singular_values)
             for path in self.modules
         }
-        vectors = class_word_vectors(base, self.concept.class_word, config.vectors_per_token).to(base.device)
+        vectors = self.vectors.to(base.device, copy=True)
         if config.layerwise_tokens:
             vectors = vectors.repeat(len(cross_attention_paths(base.unet)), 1, 1)
         return Engine(
@@ -179,10 +181,9 @@ class Training:
             weight_decay=config.weight_decay,
         )
 
-    def _loop(self, material: Material, accelerator: Accelerator, interruption: "_Interruption") -> None:
+    def _loop(self, material: Material, accelerator: Accelerator, interruption: "Interruption") -> None:
         seconds_a_step: float | None = None
-        with ExitStack() as attached:
-            attached.enter_context(self._adapted())
+        with self._adapted():
             while self.step < self.config.steps:
                 begun = time.perf_counter()
                 loss, norm = self._take_step(material, accelerator)
@@ -205,16 +206,27 @@ class Training:
                 if _due(self.config.checkpoint_every, self.step, self.config.steps):
                     self._save_checkpoint()
                 if self.draw_samples is not None and _due(self.config.sample_every, self.step, self.config.steps):
-                    attached.close()
-                    self._draw_samples()
-                    attached.enter_context(self._adapted())
+                    with self._restored():
+                        self._draw_samples()
 
     @contextmanager
     def _adapted(self) -> Iterator[None]:
-        with self.engine, ExitStack() as layers:
-            if self.config.layerwise_tokens:
-                layers.enter_context(attach_layers(self.base.unet))
+        self._attached = ExitStack()
+        with self._attached:
+            self._attach()
             yield
+
+    def _attach(self) -> None:
+        self._attached.enter_context(self.engine)
+        if self.config.layerwise_tokens:
+            self._attached.enter_context(attach_layers(self.base.unet))
+
+    @contextmanager
+    def _restored(self) -> Iterator[None]:
+        """The base as it was, for a while."""
+        self._attached.close()
+        yield
+        self._attach()
 
     def _take_step(self, material: Material, accelerator: Accelerator) -> tuple[float, float]:
         """One step; returns the loss and the gradient norm. Nothing changes when the loss is not finite."""
@@ -229,16 +241,16 @@ class Training:
         latents = batch.latents.float()
         prediction_type = base.scheduler.config.prediction_type
 
+        noisy = add_noise(latents, noise, alphas).to(base.dtype)
+        wanted = self._keep(target(latents, noise, alphas, prediction_type), batch, noisy, timesteps)
         self.engine.begin()
         prompt_embeds = encode_prompts(base, batch.captions, self.engine.tokens)
         if prompt_embeds.ndim == 4:
             prompt_embeds = join_layers(prompt_embeds)
-        predicted = base.unet(
-            add_noise(latents, noise, alphas).to(base.dtype), timesteps, encoder_hidden_states=prompt_embeds
-        ).sample
+        predicted = base.unet(noisy, timesteps, encoder_hidden_states=prompt_embeds).sample
         loss = masked_loss(
             predicted,
-            target(latents, noise, alphas, prediction_type),
+            wanted,
             batch.pixel_weights,
             batch.sample_weights.to(base.device) * min_snr_weights(alphas, config.min_snr_gamma, prediction_type),
         )
@@ -255,6 +267,24 @@ class Training:
         self.engine.finish(rate_factor=factor, gradient_clip=config.gradient_clip)
         self.step += 1
         return value, norm
+
+    @torch.no_grad()
+    def _keep(self, wanted: Tensor, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """The target, which outside the concept is what the base draws there when told of it by its class word.
+
+        So a change learns to leave alone what is not its concept; the pictures' own noise would teach it the same only
+        in the mean over very many steps.
+        """
+        if batch.kept is None:
+            return wanted
+        rows = [row for row, caption in enumerate(batch.plain_captions) if caption is not None]
+        captions = [caption for caption in batch.plain_captions if caption is not None]
+        with self._restored():
+            prompt_embeds = encode_prompts(self.base, captions, {})
+            drawn = self.base.unet(noisy[rows], timesteps[rows], encoder_hidden_states=prompt_embeds).sample
+        wanted = wanted.clone()
+        wanted[rows] = torch.lerp(wanted[rows], drawn.to(wanted.dtype), batch.kept[rows])
+        return wanted
 
     def _kept(self) -> str:
         return f" and go on from {self.checkpoint_path} with --resume" if self.checkpoint_path.exists() else ""
@@ -297,28 +327,6 @@ class Training:
             },
             token_vectors={token: vectors.detach().cpu().clone() for token, vectors in self.engine.tokens.items()},
         )
-
-
-class _Interruption:
-    """Ctrl-C as a wish that is granted between two steps, when everything is whole. A second one acts at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
-
-    def __enter__(self) -> "_Interruption":
-        mine = threading.current_thread() is threading.main_thread()
-        if mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -25,10 +25,12 @@ class SampleConcept:
 
     Args:
         token: As written in a prompt, with its angle brackets.
+        description: What it looks like, in words.
         toy: What it looks like; held-out marks make it new to the base.
     """
 
     token: str
+    description: str
     toy: Toy
 
 
@@ -36,6 +38,7 @@ SAMPLES: Mapping[str, SampleConcept] = MappingProxyType(
     {
         "octo": SampleConcept(
             "<octo>",
+            "purple octopus with a yellow star",
             Toy(
                 "octopus",
                 "purple",
@@ -47,6 +50,7 @@ SAMPLES: Mapping[str, SampleConcept] = MappingProxyType(
         ),
         "shelly": SampleConcept(
             "<shelly>",
+            "green tortoise with orange stripes and a blue hat",
             Toy(
                 "tortoise",
                 "orange",
@@ -61,6 +65,7 @@ SAMPLES: Mapping[str, SampleConcept] = MappingProxyType(
         ),
         "spot": SampleConcept(
             "<spot>",
+            "white dog with a black patch wearing a red scarf",
             Toy(
                 "dog",
                 "white",
@@ -105,7 +110,7 @@ def write_concept(name: str, concept: SampleConcept, out: Path) -> None:
         save_png(to_image(render_.image), folder / f"{number:02d}.png")
         caption = f"a photo of {concept.token} {_VIEWS[number][0]}\n"
         write_atomically(folder / f"{number:02d}.txt", lambda path, text=caption: path.write_text(text))
-    settings = f'token = "{concept.token}"\nclass_word = "{concept.toy.kind}"\n'
+    settings = f'token = "{concept.token}"\nclass_word = "{concept.toy.kind}"\ndescription = "{concept.description}"\n'
     write_atomically(folder / "concept.toml", lambda path: path.write_text(settings))
 
 

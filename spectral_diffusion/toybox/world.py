@@ -44,7 +44,8 @@ class Companion:
         image: uint8 (3, H, W), the scene with the place left free.
         masks: uint8 (n, H, W), visible share of each toy by 255, from left to right.
         caption: Of the scene as it is.
-        caption_template: Of the scene with the concept, which is named `CONCEPT` in its left-to-right place.
+        caption_templates: Of the scene with the concept, which is named `CONCEPT` in its left-to-right place: one that
+            says what the others look like, and one that names them by their kind alone, as prompts often do.
         slot: How many toys stand left of the free place.
         free_box: (left, top, right, bottom) of the free place in pixels; a toy stands at its bottom.
         backdrop: uint8 (3, H * SUPERSAMPLING, W * SUPERSAMPLING), without toys.
@@ -55,7 +56,7 @@ class Companion:
     image: Tensor
     masks: Tensor
     caption: str
-    caption_template: str
+    caption_templates: tuple[str, ...]
     slot: int
     free_box: tuple[int, int, int, int]
     backdrop: Tensor
@@ -122,7 +123,7 @@ def companions(
     ]
 
 
-def compose_with(companion: Companion, cutout_rgba: Tensor) -> tuple[Tensor, str, Tensor]:
+def compose_with(companion: Companion, cutout_rgba: Tensor) -> tuple[Tensor, Tensor]:
     """Set a concept's cut-out into a companion's free place, standing on the ground, with a soft shadow, in the scene's
     light, and behind whatever stands nearer.
 
@@ -131,8 +132,7 @@ def compose_with(companion: Companion, cutout_rgba: Tensor) -> tuple[Tensor, str
         cutout_rgba: uint8 (4, h, w), straight alpha; only what is not transparent counts. It keeps its proportions.
 
     Returns:
-        The picture uint8 (3, H, W); the caption template, which holds `CONCEPT` once; the concept's visible mask, uint8
-        (1, H, W).
+        The picture uint8 (3, H, W), and the concept's visible mask, uint8 (1, H, W).
 
     Raises:
         InputError: The cut-out is not of this form, or empty.
@@ -143,7 +143,7 @@ def compose_with(companion: Companion, cutout_rgba: Tensor) -> tuple[Tensor, str
     cast = companion.cast._replace(rgba=rgba, shown=shown)
     picture = compose(companion.backdrop[None].float() / 255, cast, companion.light)
     mask = picture.masks[0, companion.slot : companion.slot + 1]
-    return picture.images[0], companion.caption_template, mask
+    return picture.images[0], mask
 
 
 def _with_free_sprite(library: ToyLibrary) -> ToyLibrary:
@@ -182,6 +182,10 @@ def _companion(
         CONCEPT if place == slot else phrases.describe(staged.toys[number // staged.views], rng)
         for place, number in enumerate(numbers)
     ]
+    kinds = [
+        CONCEPT if place == slot else phrases.with_article(staged.toys[number // staged.views].kind)
+        for place, number in enumerate(numbers)
+    ]
     background = BACKGROUNDS[int(own.background)]
     beside = [phrase for phrase in named if phrase != CONCEPT]
     x, y, size = float(own.x[0, slot]), float(own.y[0, slot]), float(own.size[0, slot])
@@ -193,7 +197,7 @@ def _companion(
         image=picture.images[0],
         masks=picture.masks[0, shown[0]],
         caption=captions.sentence(beside, background, position_of(float(own.x[0, first])), rng),
-        caption_template=captions.sentence(named, background, 1, rng),
+        caption_templates=tuple(captions.sentence(toys, background, 1, rng) for toys in (named, kinds)),
         slot=slot,
         free_box=(max(left, 0), max(top, 0), min(right, width_px), min(bottom, height_px)),
         backdrop=backdrop[0],

@@ -245,15 +245,16 @@ def test_a_base_without_a_renderer_draws_companions_with_a_free_place(base: Base
         companion.image.tolist() for companion in drawn
     ]
     for companion in drawn:
-        assert companion.caption_template.count("{concept}") == 1
+        (template,) = companion.caption_templates
+        assert template.count("{concept}") == 1
         concept = torch.zeros(4, 30, 20, dtype=torch.uint8)
         concept[:] = 255
-        picture, _, mask = compose_with(companion, concept)
+        picture, mask = compose_with(companion, concept)
         left, top, right, bottom = companion.free_box
         inside = mask[0, top:bottom, left:right]
         assert picture.shape == (3, 64, 64)
         assert int(inside.sum()) == int(mask.sum()) > 0
         assert bool((picture[:, mask[0] == 0] == companion.image[:, mask[0] == 0]).all())
         # The caption names both from left to right.
-        concept_first = companion.caption_template.index("{concept}") < companion.caption_template.index(" and ")
+        concept_first = template.index("{concept}") < template.index(" and ")
         assert concept_first == (left == 0)

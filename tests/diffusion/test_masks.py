@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from spectral_diffusion.diffusion.base import Base, load_base
 from spectral_diffusion.diffusion.masks import attention_map, concept_mask, grabcut_mask
-from spectral_diffusion.diffusion.material import encode_pixels
 from spectral_diffusion.images import to_tensor
 
 
@@ -101,7 +100,7 @@ def test_attention_is_read_in_the_latents_that_the_base_was_trained_on(miniature
     shifted.unet.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
     image = _scene(64, 64)[0]
     attention_map(shifted, image, "octopus")
-    latents = encode_pixels(shifted, to_tensor(image)[None])
+    latents = shifted.encode_pixels(to_tensor(image)[None])
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     for noisy, timestep in seen:
         signal = shifted.scheduler.alphas_cumprod[timestep]

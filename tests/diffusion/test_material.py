@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from spectral_diffusion.config import TrainingConfig, load_config
 from spectral_diffusion.diffusion.base import Base, load_base
 from spectral_diffusion.diffusion.dataset import Concept, Photograph
-from spectral_diffusion.diffusion.material import Material, Pool, draw_batch, encode_pixels, prepare, step_generator
+from spectral_diffusion.diffusion.material import Material, Pool, draw_batch, prepare, step_generator
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +98,15 @@ def test_compositions_show_the_concept_beside_what_the_base_draws(base: Base) ->
     assert material.compositions is not None
     assert len(material.compositions) == 3
     assert all("<o>" in caption for (caption,) in material.compositions.captions)
+    assert all("an octopus" in caption for (caption,) in material.compositions.plain_captions)
     assert material.compositions.latents.shape[1:] == material.photographs.latents.shape[1:]
 
 
 def test_latents_are_those_of_the_vae_in_groups_of_any_size(base: Base) -> None:
     pixels = torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        together = encode_pixels(base, pixels)
-        alone = torch.cat([encode_pixels(base, one[None]) for one in pixels])
+        together = base.encode_pixels(pixels)
+        alone = torch.cat([base.encode_pixels(one[None]) for one in pixels])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 

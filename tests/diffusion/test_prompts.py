@@ -13,12 +13,12 @@ from spectral_diffusion.diffusion.attach import attach_layers
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.prompts import (
     PromptCutWarning,
-    class_word_vectors,
     encode_prompts,
     join_layers,
     token_embedding,
     tokenize,
     unknown_tokens,
+    word_vectors,
 )
 from spectral_diffusion.diffusion.targets import cross_attention_paths
 from spectral_diffusion.errors import BaseMismatchError, InputError
@@ -29,7 +29,7 @@ words = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 
 
 def embedding_of(base: Base, word: str) -> Tensor:
-    return class_word_vectors(base, word, 1)
+    return word_vectors(base, word, 1)
 
 
 @given(before=words, after=words, word=st.sampled_from(WORDS))
@@ -184,9 +184,9 @@ def test_class_words_start_a_token_at_their_own_embeddings(base: Base):
     def own(text: str) -> Tensor:
         return rows[torch.tensor(tokenizer(text, add_special_tokens=False).input_ids)].float()
 
-    assert torch.equal(class_word_vectors(base, "red dog", 2), own("red dog"))
-    torch.testing.assert_close(class_word_vectors(base, "red dog", 1), own("red dog").mean(0, keepdim=True))
-    assert torch.equal(class_word_vectors(base, "dog", 3), own("dog").expand(3, -1))
-    assert torch.equal(class_word_vectors(base, "red dog", 4), own("red dog").repeat_interleave(2, 0))
+    assert torch.equal(word_vectors(base, "red dog", 2), own("red dog"))
+    torch.testing.assert_close(word_vectors(base, "red dog", 1), own("red dog").mean(0, keepdim=True))
+    assert torch.equal(word_vectors(base, "dog", 3), own("dog").expand(3, -1))
+    assert torch.equal(word_vectors(base, "red dog", 4), own("red dog").repeat_interleave(2, 0))
     with pytest.raises(InputError, match="class word is empty"):
-        class_word_vectors(base, "  ", 2)
+        word_vectors(base, "  ", 2)
