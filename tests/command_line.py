@@ -26,6 +26,7 @@ _QUICK = {
     "training.warmup_steps": 0,
     "training.masks": "none",
     "training.cutmix_probability": 0.0,
+    "training.cutmix_wide_probability": 0.0,
     "training.companions_count": 2,
     "training.checkpoint_every": 0,
 }

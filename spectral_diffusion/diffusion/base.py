@@ -138,7 +138,7 @@ class Base:
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         return (torch.cat(latents) - shift) * vae.config.scaling_factor
 
-    def companions(self, count: int, seed: int, *, wide: bool = False) -> list[Companion]:
+    def companions(self, count: int, seed: int, *, wide_count: int = 0) -> list[Companion]:
         """Pictures of other things with captions and a free place, to set a concept beside them (cut-mix).
 
         The toybox renders them; any other base draws them itself from everyday prompts.
@@ -146,14 +146,14 @@ class Base:
         Args:
             count: How many.
             seed: The same seed gives the same pictures.
-            wide: On canvases of 3:2 instead of square ones.
+            wide_count: How many more, after the others, on canvases half as wide again.
         """
-        height = self.native_size
-        width = height * 3 // 2 if wide else height
+        side = self.native_size
         if self.is_toybox:
-            return companions(count, seed, width_px=width, height_px=height)
+            return companions(count, seed, width_px=side, height_px=side, wide_count=wide_count)
         with self.lock:
-            return draw_companions(self.pipeline(), count, seed, width_px=width, height_px=height)
+            square = draw_companions(self.pipeline(), count, seed, width_px=side, height_px=side)
+            return square + draw_companions(self.pipeline(), wide_count, seed, width_px=side * 3 // 2, height_px=side)
 
 
 def load_base(

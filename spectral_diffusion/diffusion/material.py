@@ -22,7 +22,7 @@ from spectral_diffusion.toybox.world import Companion
 
 _PRIOR_STEPS = 20
 _PRIOR_GUIDANCE = 4.0
-_COMPANIONS: WeakKeyDictionary[Base, dict[tuple[int, int, bool], list[Companion]]] = WeakKeyDictionary()
+_COMPANIONS: WeakKeyDictionary[Base, dict[tuple[int, int, int], list[Companion]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,12 @@ def prepare(base: Base, concept: Concept, config: TrainingConfig) -> Material:
     latents, inside = _encode(base, pixels, stacked)
     photographs = Pool(latents, _weights(inside, config.mask_background_weight), captions)
     cut_outs = [cut for cut in map(cut_out, images, masks) if cut is not None]
+    square, wide = _companions(base, config) if cut_outs else ([], [])
     return Material(
         photographs,
-        _compositions(base, concept, config, cut_outs) if config.cutmix_probability else None,
+        _compositions(base, concept, config, cut_outs, square),
         _priors(base, concept, config),
-        _compositions(base, concept, config, cut_outs, wide=True) if config.cutmix_wide_probability else None,
+        _compositions(base, concept, config, cut_outs, wide),
     )
 
 
@@ -206,13 +207,15 @@ def _weights(inside: Tensor, background_weight: float) -> Tensor:
 
 
 def _compositions(
-    base: Base, concept: Concept, config: TrainingConfig, cut_outs: Sequence[Tensor], *, wide: bool = False
+    base: Base,
+    concept: Concept,
+    config: TrainingConfig,
+    cut_outs: Sequence[Tensor],
+    companions: Sequence[Companion],
 ) -> Pool | None:
-    if not cut_outs:
+    if not companions:
         return None
-    generator = step_generator(config.seed, concept.name, "cut-mix", wide)
-    # Wide pictures cost half as much again in every step; half as many still show every place and many neighbours.
-    count = math.ceil(config.companions_count / 2) if wide else config.companions_count
+    generator = step_generator(config.seed, concept.name, "cut-mix", len(companions))
     pictures = [
         cut_mix(
             companion,
@@ -221,10 +224,10 @@ def _compositions(
             concept.class_word,
             mirrored=config.flip and _chance(0.5, generator),
         )
-        for number, companion in enumerate(_companions(base, count, config.seed, wide))
+        for number, companion in enumerate(companions)
     ]
     height, step = config.resolution_px, size_step_px(base)
-    size = height, max(height * 3 // 2 // step, 1) * step if wide else height
+    size = height, height * companions[0].image.shape[2] // companions[0].image.shape[1] // step * step
     pixels = F.interpolate(torch.stack([picture.pixels for picture in pictures]), size, mode="bilinear", antialias=True)
     masks = F.interpolate(torch.stack([picture.mask for picture in pictures])[:, None], size, mode="area")
     latents, inside = _encode(base, pixels, masks)
@@ -237,12 +240,16 @@ def _compositions(
     )
 
 
-def _companions(base: Base, count: int, seed: int, wide: bool) -> list[Companion]:
-    """The base's companions, made once for all concepts: a renderer or a denoiser needs a while for them."""
+def _companions(base: Base, config: TrainingConfig) -> tuple[list[Companion], list[Companion]]:
+    """The base's square and wide companions, made once for all concepts: a renderer or a denoiser needs a while."""
+    count = config.companions_count if config.cutmix_probability else 0
+    # Wide pictures come in fewer steps.
+    wide_count = math.ceil(config.companions_count / 2) if config.cutmix_wide_probability else 0
     held = _COMPANIONS.setdefault(base, {})
-    if (count, seed, wide) not in held:
-        held[count, seed, wide] = base.companions(count, seed, wide=wide)
-    return held[count, seed, wide]
+    key = (count, wide_count, config.seed)
+    if key not in held:
+        held[key] = base.companions(count, config.seed, wide_count=wide_count)
+    return held[key][:count], held[key][count:]
 
 
 def _priors(base: Base, concept: Concept, config: TrainingConfig) -> Pool | None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
 from torch import Tensor, nn
 
 from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
 from spectral_diffusion.config import TrainingConfig
+from spectral_diffusion.diffusion.accelerated import accelerated
 from spectral_diffusion.diffusion.attach import attach_layers
 from spectral_diffusion.diffusion.base import Base, capacity
 from spectral_diffusion.diffusion.checkpoints import (
@@ -125,7 +125,7 @@ class Training:
 
     def train(self, resume: bool) -> Adapter:
         """From the first step, or from the checkpoint, to the adapter file."""
-        with self.base.lock, _accelerator(self.base.device, self.config, self.out) as accelerator:
+        with self.base.lock, accelerated(self.base.device, self.config, self.out) as accelerator:
             self.engine = self._engine()
             if resume and self.checkpoint_path.exists():
                 checkpoint = Checkpoint.load(self.checkpoint_path, self.identity)
@@ -327,25 +327,6 @@ class Training:
             },
             token_vectors={token: vectors.detach().cpu().clone() for token, vectors in self.engine.tokens.items()},
         )
-
-
-@contextmanager
-def _accelerator(device: torch.device, config: TrainingConfig, out: Path) -> Iterator[Accelerator]:
-    """accelerate on the base's device, leaving no state behind for whoever uses accelerate next."""
-    fresh = not PartialState._shared_state
-    accelerator = Accelerator(
-        cpu=device.type == "cpu",
-        device_placement=False,
-        log_with="tensorboard" if config.tensorboard else None,
-        project_dir=str(out / "tensorboard") if config.tensorboard else None,
-    )
-    try:
-        yield accelerator
-    finally:
-        if config.tensorboard:
-            accelerator.end_training()
-        if fresh:
-            AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _due(every: int, step: int, steps: int) -> bool:

@@ -70,6 +70,7 @@ def companions(
     *,
     width_px: int = 128,
     height_px: int = 128,
+    wide_count: int = 0,
     device: torch.device | str = "cpu",
 ) -> list[Companion]:
     """Draw companions.
@@ -81,45 +82,32 @@ def companions(
         count: How many.
         seed: Decides everything.
         width_px, height_px: The canvas.
+        wide_count: How many more, after the others, on canvases half as wide again.
         device: Where sprites are drawn; the result is on the CPU.
     """
-    if count < 1:
+    total = count + wide_count
+    if total < 1:
         return []
     generator = torch.Generator().manual_seed(seed)
-    kinds = [KINDS[int(index)] for index in torch.randperm(len(KINDS), generator=generator)[: count + 2]]
-    per_kind = 1 if count <= 2 * len(kinds) else 2
+    kinds = [KINDS[int(index)] for index in torch.randperm(len(KINDS), generator=generator)[: total + 2]]
+    per_kind = 1 if total <= len(kinds) else 2
     library = build_library(
         per_kind, seed, device, kinds=kinds, sprite_px=max(_SMALLEST_SPRITE_PX, math.ceil(height_px / 32) * 32)
     )
+    wide_px = width_px * 3 // 2
     backgrounds = build_backgrounds(
-        min(_BACKGROUNDS_PER_KIND, math.ceil(count / len(BACKGROUNDS))),
+        min(_BACKGROUNDS_PER_KIND, math.ceil(total / len(BACKGROUNDS))),
         seed,
         device,
         height_px=height_px * SUPERSAMPLING,
-        width_px=max(width_px, height_px * 5 // 4) * SUPERSAMPLING,
+        width_px=max(wide_px if wide_count else width_px, height_px * 5 // 4) * SUPERSAMPLING,
     )
-    position = torch.randint(len(POSITIONS), (count,), generator=generator)
-    toys = torch.where(torch.rand(count, generator=generator) < 0.5, 1, 2).where(position != 1, 2)
-    slots = torch.minimum(position, toys)
     staged = _with_free_sprite(library)
-    free = len(library.toys) * library.views
-    # Every toy once before any comes again.
-    rounds = [torch.randperm(free, generator=generator) for _ in range(math.ceil(count * PLACES / free) + 1)]
-    sprite = torch.cat(rounds)[: count * PLACES].view(count, PLACES)
-    places = torch.arange(PLACES)
-    sprite = torch.where(places == slots[:, None], free, sprite).masked_fill(places > toys[:, None], -1)
-    plan = sample_plan(
-        staged,
-        backgrounds.shape[1],
-        count,
-        width_px=width_px,
-        height_px=height_px,
-        sprite=sprite,
-        generator=generator,
-    )
-    rng = random.Random(seed)
     return [
-        _companion(staged, backgrounds, plan, row, int(slots[row]), width_px, height_px, rng) for row in range(count)
+        companion
+        for number, width in ((count, width_px), (wide_count, wide_px))
+        if number
+        for companion in _scenes(staged, backgrounds, number, seed, width, height_px, generator)
     ]
 
 
@@ -154,6 +142,39 @@ def _with_free_sprite(library: ToyLibrary) -> ToyLibrary:
     extent = Extent(*(torch.cat([values, torch.tensor([r])]) for values, r in zip(library.extent, reach, strict=True)))
     sprites = Sprites(torch.cat([library.sprites.rgba, blank]), torch.cat([library.sprites.keypoints, points]))
     return replace(library, sprites=sprites, extent=extent)
+
+
+def _scenes(
+    staged: ToyLibrary,
+    backgrounds: Tensor,
+    count: int,
+    seed: int,
+    width_px: int,
+    height_px: int,
+    generator: torch.Generator,
+) -> list[Companion]:
+    position = torch.randint(len(POSITIONS), (count,), generator=generator)
+    toys = torch.where(torch.rand(count, generator=generator) < 0.5, 1, 2).where(position != 1, 2)
+    slots = torch.minimum(position, toys)
+    free = len(staged.toys) * staged.views
+    # Every toy once before any comes again.
+    rounds = [torch.randperm(free, generator=generator) for _ in range(math.ceil(count * PLACES / free) + 1)]
+    sprite = torch.cat(rounds)[: count * PLACES].view(count, PLACES)
+    places = torch.arange(PLACES)
+    sprite = torch.where(places == slots[:, None], free, sprite).masked_fill(places > toys[:, None], -1)
+    plan = sample_plan(
+        staged,
+        backgrounds.shape[1],
+        count,
+        width_px=width_px,
+        height_px=height_px,
+        sprite=sprite,
+        generator=generator,
+    )
+    rng = random.Random(f"{seed} {width_px}")
+    return [
+        _companion(staged, backgrounds, plan, row, int(slots[row]), width_px, height_px, rng) for row in range(count)
+    ]
 
 
 def _companion(

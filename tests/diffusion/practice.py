@@ -16,6 +16,7 @@ _QUICK: dict[str, Any] = {
     "training.resolution_px": 64,
     "training.masks": "none",
     "training.cutmix_probability": 0.0,
+    "training.cutmix_wide_probability": 0.0,
     "training.checkpoint_every": 0,
     "training.vectors_per_token": 2,
 }

@@ -37,11 +37,13 @@ def test_the_concept_stands_in_the_free_place_and_is_named_there(scenes: list[Co
     cut = cut_out(*_concept())
     assert cut is not None
     for scene in scenes:
-        mixed = cut_mix(scene, cut, "<disc>")
+        mixed = cut_mix(scene, cut, "<disc>", "orb")
         assert mixed.pixels.shape == (3, 64, 64)
         assert float(mixed.pixels.abs().max()) <= 1
-        assert mixed.caption.count("<disc>") == 1
-        assert "{" not in mixed.caption
+        for caption, plain in zip(mixed.captions, mixed.plain_captions, strict=True):
+            assert caption.count("<disc>") == 1
+            assert "{" not in caption
+            assert plain == caption.replace("<disc>", "an orb")
         change = (mixed.pixels - (scene.image.float() / 127.5 - 1)).abs().amax(0)
         assert float(mixed.mask.max()) > 0.9
         # What is not the concept changes at most by its shadow.
@@ -54,8 +56,8 @@ def test_the_concept_stands_in_the_free_place_and_is_named_there(scenes: list[Co
 def test_mirroring_turns_the_concept_and_leaves_the_scene(scenes: list[Companion]) -> None:
     cut = cut_out(*_concept())
     assert cut is not None
-    plain, mirrored = cut_mix(scenes[0], cut, "<d>"), cut_mix(scenes[0], cut, "<d>", mirrored=True)
-    assert plain.caption == mirrored.caption
+    plain, mirrored = (cut_mix(scenes[0], cut, "<d>", "orb", mirrored=turned) for turned in (False, True))
+    assert plain.captions == mirrored.captions
 
     def green_is_left(mixed: torch.Tensor, mask: torch.Tensor) -> bool:
         columns = torch.arange(64.0).expand(64, 64)

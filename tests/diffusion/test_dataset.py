@@ -30,6 +30,7 @@ def test_a_bare_folder_gives_name_token_and_class_word(tmp_path: Path) -> None:
     _picture(tmp_path / "10_rc_car2" / "a.WEBP")
     concept = load_concept(tmp_path / "10_rc_car2")
     assert (concept.name, concept.token, concept.class_word) == ("rc_car2", "<rc_car2>", "rc car")
+    assert (concept.description, concept.words) == ("", "rc car")
     assert [photograph.path.name for photograph in concept.photographs] == ["a.WEBP", "b.jpg"]
     assert all(photograph.caption is None and photograph.mask is None for photograph in concept.photographs)
 
@@ -39,10 +40,13 @@ def test_captions_masks_and_settings_lie_beside_the_photographs(tmp_path: Path) 
     _mask(tmp_path / "octo" / "a.mask.png")
     (tmp_path / "octo" / "a.txt").write_text("﻿an octopus\n on the beach ", encoding="utf-8")
     (tmp_path / "octo" / "README.md").write_text("not a photograph")
-    (tmp_path / "octo" / "concept.toml").write_text('token = "<o>"\nclass_word = "octopus"')
+    (tmp_path / "octo" / "concept.toml").write_text(
+        'token = "<o>"\nclass_word = "octopus"\ndescription = " purple octopus\\n with a star "'
+    )
     concept = load_concept(tmp_path / "octo")
     (photograph,) = concept.photographs
     assert (concept.token, concept.class_word) == ("<o>", "octopus")
+    assert concept.description == concept.words == "purple octopus with a star"
     assert photograph.caption == "an octopus on the beach"
     assert photograph.mask is not None
     assert photograph.mask.shape == (32, 48)
@@ -146,6 +150,10 @@ WRONG = {
     "bare token": (
         lambda folder: (_picture(folder / "a.jpg"), (folder / "concept.toml").write_text('token = "octo"')),
         "token 'octo' of concept 'thing' is not of the form <octo>",
+    ),
+    "token in the description": (
+        lambda folder: (_picture(folder / "a.jpg"), (folder / "concept.toml").write_text('description = "like <o>"')),
+        "the description of concept 'thing' is no short plain text: 'like <o>'",
     ),
     "empty class word": (
         lambda folder: (_picture(folder / "a.jpg"), (folder / "concept.toml").write_text('class_word = " "')),

@@ -19,7 +19,8 @@ def base(miniature: Path) -> Base:
 
 
 def _config(**changes: Any) -> TrainingConfig:
-    values = {"resolution_px": 64, "companions_count": 3, "prior_count": 2, "masks": "none", **changes}
+    values = {"resolution_px": 64, "companions_count": 3, "prior_count": 2, "masks": "none"}
+    values |= {"cutmix_wide_probability": 0.0, **changes}
     return load_config().override({f"training.{key}": value for key, value in values.items()}).training
 
 
@@ -100,6 +101,32 @@ def test_compositions_show_the_concept_beside_what_the_base_draws(base: Base) ->
     assert all("<o>" in caption for (caption,) in material.compositions.captions)
     assert all("an octopus" in caption for (caption,) in material.compositions.plain_captions)
     assert material.compositions.latents.shape[1:] == material.photographs.latents.shape[1:]
+
+
+def test_what_is_not_the_concept_is_kept_as_the_base_draws_it_unless_the_picture_is_asked_for(base: Base) -> None:
+    material = prepare(base, _concept(), _config(cutmix_probability=1.0, cutmix_background_weight=0.0))
+    pool = material.compositions
+    assert pool is not None and pool.kept is not None
+    # With no weight outside, the weights are the concept's own share of each place.
+    torch.testing.assert_close(pool.kept, 1 - pool.pixel_weights)
+    batch = draw_batch(material, _config(cutmix_probability=1.0), 0, "o")
+    assert batch.kept is not None and batch.kept.shape == batch.pixel_weights.shape
+    for caption, plain in zip(batch.captions, batch.plain_captions, strict=True):
+        assert plain == caption.replace("<o>", "an octopus")
+    photographs = draw_batch(material, _config(cutmix_probability=0.0), 0, "o")
+    assert photographs.kept is None and set(photographs.plain_captions) == {None}
+    pictured = prepare(base, _concept(), _config(cutmix_probability=1.0, cutmix_background_target="picture"))
+    assert pictured.compositions is not None and pictured.compositions.kept is None
+
+
+def test_a_wide_step_holds_wide_compositions_alone(base: Base) -> None:
+    config = _config(cutmix_probability=0.5, cutmix_wide_probability=0.4, batch_size=2)
+    material = prepare(base, _concept(), config)
+    assert material.wide is not None
+    assert len(material.wide) == 2
+    shapes = [draw_batch(material, config, step, "o").latents.shape[-2:] for step in range(200)]
+    assert set(shapes) == {(16, 16), (16, 24)}
+    assert shapes.count((16, 24)) / 200 == pytest.approx(0.4, abs=0.08)
 
 
 def test_latents_are_those_of_the_vae_in_groups_of_any_size(base: Base) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from PIL import Image
 
 from spectral_diffusion.adapters import Adapter
 from spectral_diffusion.config import Config
-from spectral_diffusion.diffusion.base import Base, load_base
+from spectral_diffusion.diffusion.base import Base, load_base, target_modules
 from spectral_diffusion.diffusion.dataset import Concept
+from spectral_diffusion.diffusion.material import Batch
+from spectral_diffusion.diffusion.prompts import encode_prompts, word_vectors
 from spectral_diffusion.diffusion.trainer import StepReport, train_concepts
+from spectral_diffusion.diffusion.training import Training
 from spectral_diffusion.errors import InputError, SlotError, TrainingError
 from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.spectrum import ColumnSlot
 from tests.diffusion.practice import make_concept, quick_config
 
 
@@ -96,6 +101,7 @@ VARIANTS = {
         "min_snr_gamma": 5.0,
         "noise_offset": 0.05,
         "cutmix_probability": 0.5,
+        "cutmix_wide_probability": 0.5,
         "companions_count": 2,
         "prior_weight": 0.5,
         "prior_count": 1,
@@ -129,6 +135,44 @@ def test_an_interrupted_training_goes_on_bit_for_bit(base: Base, tmp_path: Path,
     assert steps == [4, 5]
     assert _same(resumed[0], whole[0])
     assert not (out / "checkpoints" / "octo.safetensors").exists()
+
+
+def test_the_base_is_as_it_was_while_a_training_asks_what_it_draws(base: Base, tmp_path: Path) -> None:
+    config = quick_config(cutmix_probability=1.0, companions_count=2).training
+    modules = target_modules(base, ("unet",), config.targets)
+    training = Training(config, base, make_concept(), ColumnSlot(0, 2), modules, tmp_path, None, None)
+    noisy = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    timesteps = torch.tensor([300, 700])
+    plain_captions = ("an octopus and a dog", None)
+    with torch.no_grad():
+        embeds = encode_prompts(base, [plain_captions[0]], {})
+        drawn = base.unet(noisy[:1], timesteps[:1], encoder_hidden_states=embeds).sample
+    kept = torch.zeros(2, 1, 16, 16)
+    kept[0, :, :, :8] = 1
+    batch = Batch(noisy, torch.ones(2, 1, 16, 16), ["<octo> and a dog", "<octo>"], torch.ones(2), kept, plain_captions)
+    training.engine = training._engine()
+    with torch.no_grad():
+        training.engine.flat.vector.add_(0.1)
+    training.engine.begin()
+    with training._adapted(), torch.no_grad():
+        adapted = base.unet(noisy[:1], timesteps[:1], encoder_hidden_states=embeds).sample
+        wanted = training._keep(torch.zeros_like(noisy), batch, noisy, timesteps)
+        again = base.unet(noisy[:1], timesteps[:1], encoder_hidden_states=embeds).sample
+    assert not torch.allclose(adapted, drawn, atol=1e-3)
+    assert torch.equal(again, adapted)
+    assert torch.equal(wanted[0, :, :, :8], drawn[0, :, :, :8])
+    assert not wanted[0, :, :, 8:].any()
+    assert not wanted[1].any()
+
+
+def test_a_token_starts_at_the_words_that_describe_it(base: Base, tmp_path: Path) -> None:
+    concept = replace(make_concept(), description="red dog")
+    rates = {"unet": 0.0, "text_encoder": 0.0, "embeddings": 0.0, "singular_values": 0.0}
+    config = quick_config(steps=1, vectors_per_token=0, learning_rates=rates)
+    (adapter,) = train_concepts(config, base, [concept], Ledger(tmp_path / "ledger.json"), out=tmp_path)
+    assert torch.equal(adapter.token_vectors["<octo>"], word_vectors(base, "red dog"))
+    assert adapter.tokens["<octo>"].vectors == len(word_vectors(base, "red dog")) > 1
+    assert adapter.tokens["<octo>"].class_word == "octopus"
 
 
 def test_ctrl_c_ends_after_the_step_with_a_checkpoint(base: Base, tmp_path: Path) -> None:

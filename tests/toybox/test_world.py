@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.toybox.toy import KINDS
+from spectral_diffusion.toybox.toy import COLOURS, KINDS
 from spectral_diffusion.toybox.world import CONCEPT, Companion, companions, compose_with
+
+COLOURED = re.compile(r"\b(" + "|".join(COLOURS) + r")\b(?! background)")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,22 @@ def test_a_seed_decides_everything() -> None:
     assert all(torch.equal(a.image, b.image) for a, b in zip(first, again, strict=True))
     assert [a.caption_templates for a in first] == [b.caption_templates for b in again]
     assert not torch.equal(first[0].image, other[0].image)
+
+
+def test_wide_companions_come_after_the_others() -> None:
+    both = companions(2, 3, width_px=48, height_px=32, wide_count=1)
+    assert [companion.image.shape for companion in both] == [(3, 32, 48), (3, 32, 48), (3, 32, 72)]
+    assert companions(0, 3) == []
+
+
+def test_one_of_the_captions_names_kinds_alone(drawn: list[Companion]) -> None:
+    for companion in drawn:
+        told, plain = companion.caption_templates
+        assert not COLOURED.search(plain)
+        assert [word for word in re.findall(r"[a-z]+", told) if word in KINDS] == [
+            word for word in re.findall(r"[a-z]+", plain) if word in KINDS
+        ]
+    assert any(COLOURED.search(companion.caption_templates[0]) for companion in drawn)
 
 
 def test_the_concept_is_named_in_its_place(drawn: list[Companion]) -> None:
