@@ -35,7 +35,7 @@ from spectral_diffusion.workspace import Workspace
 # Places where none of the samples was photographed, so that a concept has to leave its photographs.
 SCENES_ALONE = ("on the beach", "in the snow")
 SCENES_TOGETHER = ("on the beach", "in the snow", "in the desert")
-SEEDS_TOGETHER = 2
+SEEDS_TOGETHER = 3
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def run_demo(
         device: Where to compute.
         seed: Of the first picture of every scene; the same before and after fusion.
         scenes_alone: Where each concept is drawn by itself.
-        scenes_together: Where all are drawn in one wide picture, twice each.
+        scenes_together: Where all are drawn in one wide picture, `SEEDS_TOGETHER` times each.
         on_stage: Told what begins, in words.
         on_step: Told of every training step, as by `train_concepts`.
 

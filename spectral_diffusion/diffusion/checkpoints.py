@@ -27,16 +27,20 @@ FOLDER = "checkpoints"
 """Where checkpoints lie, below the folder of the adapter files."""
 
 _SHORT = 16
-_SAME_RECIPE = (
-    "method",
-    "rank",
-    "targets",
-    "train_text_encoder",
-    "train_singular_values",
-    "vectors_per_token",
-    "layerwise_tokens",
-    "batch_size",
-    "seed",
+# Everything else in a recipe decides what is trained or which random numbers come next.
+_MAY_CHANGE = frozenset(
+    (
+        "steps",
+        "learning_rates",
+        "warmup_steps",
+        "lr_schedule",
+        "weight_decay",
+        "gradient_clip",
+        "min_snr_gamma",
+        "checkpoint_every",
+        "sample_every",
+        "tensorboard",
+    )
 )
 
 
@@ -104,7 +108,7 @@ def identify(config: TrainingConfig, base: Base, concept: Concept, slot: ColumnS
         "class_word": concept.class_word,
         "description": concept.words,
         "photographs with captions and masks": tell_photographs(concept),
-        **config.model_dump(mode="json", include=set(_SAME_RECIPE)),
+        **config.model_dump(mode="json", exclude=set(_MAY_CHANGE)),
     }
 
 

@@ -88,6 +88,11 @@ class Concept:
             raise InputError(f"the token '{self.token}' of concept '{self.name}' is not of the form <octo>", TOKEN_RULE)
         if not re.search(r"\w", self.class_word):
             raise InputError(f"the class word of concept '{self.name}' is empty", "name its class, such as octopus")
+        if "<" in self.class_word:
+            raise InputError(
+                f"the class word of concept '{self.name}' is no plain word: {self.class_word[:60]!r}",
+                "name its class, such as octopus; the token has a key of its own",
+            )
         if len(self.description) > DESCRIPTION_LIMIT or "<" in self.description:
             raise InputError(
                 f"the description of concept '{self.name}' is no short plain text: {self.description[:60]!r}",

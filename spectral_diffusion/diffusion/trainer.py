@@ -76,9 +76,12 @@ def train_concepts(
         raise InputError(f"there is no checkpoint of {names} in {out}", "train without --resume")
     adapters: list[Adapter] = []
     with _claimed(ledger, base, concepts, training.rank, capacity(modules, training.rank), slot, out) as slots:
-        for concept, columns in zip(concepts, slots, strict=True):
-            run = Training(training, base, concept, columns, modules, out, on_step, draw_samples)
-            adapters.append((resume and run.finished()) or run.train(resume))
+        # All are made before the first is trained: what is wrong with the last one costs nobody's hours.
+        runs = [
+            Training(training, base, concept, columns, modules, out, on_step, draw_samples)
+            for concept, columns in zip(concepts, slots, strict=True)
+        ]
+        adapters += [(resume and run.finished()) or run.train(resume) for run in runs]
     return adapters
 
 
@@ -145,8 +148,8 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
     try:
         write_atomically(probe, lambda temporary: temporary.write_bytes(b""))
     finally:
-        if probe.exists():
-            probe.unlink()
+        # Another training into the same folder may have removed it already.
+        probe.unlink(missing_ok=True)
 
 
 def _check_place(out: Path, concept: Concept) -> None:
