@@ -52,7 +52,8 @@ class TrainingConfig(_Frozen):
     `rank` is the columns of a slot, `resolution_px` the side of the square that photographs are fitted to, and
     `gradient_clip` the largest gradient norm of one slot. 0 switches off `gradient_clip`, `min_snr_gamma`,
     `noise_offset`, `cutmix_probability` and `cutmix_wide_probability` each for itself, `prior_weight`,
-    `checkpoint_every` and `sample_every`. 0 `vectors_per_token` are as many as the words have that the token starts from.
+    `checkpoint_every` and `sample_every`. 0 `vectors_per_token` are as many as the words have that the token starts
+    from.
     """
 
     method: Literal["spectral", "rotation"]

@@ -99,7 +99,7 @@ def test_scores_and_times_are_complete(demo: Demo) -> None:
         assert set(values["scores"][name]) == {"base", "alone", "fused"}
         for score in values["scores"][name].values():
             assert -1 <= score["image"]["low"] <= score["image"]["mean"] <= score["image"]["high"] <= 1
-    assert len(values["leaks"]["similarity"]) == 3 and values["leaks"]["own_is_nearest"][0]["count"] == 6
+    assert len(values["leaks"]["similarity"]) == 3 and values["leaks"]["own_is_nearest"][0]["count"] == 9
     assert all(0 < concept["share_of_spectrum"] < 1 for concept in values["concepts"])
     assert values["seconds"]["total"] == pytest.approx(sum(demo.result.seconds.values()))
     assert {"loading", "training red", "fusing", "scoring"} <= set(values["seconds"])

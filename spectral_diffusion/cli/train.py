@@ -95,12 +95,6 @@ def command(
                 "note: toybox draws toys, so expect a toy in the likeness of your photographs; bases made for "
                 "photographs are Stable Diffusion 1.5 and 2.1 (--base FOLDER or hub id, with a recipe in --config)"
             )
-        plain = [concept.name for concept in concepts if not concept.description]
-        if plain:
-            note(
-                f"note: {', '.join(plain)}: no description in concept.toml; one in a few words, such as description = "
-                '"white dog with a red scarf", helps several concepts to keep their colours in one picture'
-            )
         try:
             with TrainingBar() as bar:
                 adapters = train_concepts(
@@ -117,6 +111,12 @@ def command(
         except KeyboardInterrupt:
             _tell_checkpoints(out, [concept.name for concept in concepts])
             raise click.exceptions.Exit(INTERRUPTED) from None
+        plain = [concept.name for concept in concepts if not concept.description]
+        if plain:
+            note(
+                f"note: {', '.join(plain)}: no description in concept.toml; one in a few words, such as description = "
+                '"white dog with a red scarf", helps several concepts to keep their colours in one picture'
+            )
     _tell(adapters, out, as_json)
 
 

@@ -145,11 +145,9 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("tensorboard is not installed", "pip install tensorboard, or set training.tensorboard = false")
     probe = out / ".write-test"
-    try:
-        write_atomically(probe, lambda temporary: temporary.write_bytes(b""))
-    finally:
-        # Another training into the same folder may have removed it already.
-        probe.unlink(missing_ok=True)
+    write_atomically(probe, lambda temporary: temporary.write_bytes(b""))
+    # Another training into the same folder may have removed it already.
+    probe.unlink(missing_ok=True)
 
 
 def _check_place(out: Path, concept: Concept) -> None:

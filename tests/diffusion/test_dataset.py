@@ -151,6 +151,10 @@ WRONG = {
         lambda folder: (_picture(folder / "a.jpg"), (folder / "concept.toml").write_text('token = "octo"')),
         "token 'octo' of concept 'thing' is not of the form <octo>",
     ),
+    "token as class word": (
+        lambda folder: (_picture(folder / "a.jpg"), (folder / "concept.toml").write_text('class_word = "<o>"')),
+        "the class word of concept 'thing' is no plain word: '<o>'",
+    ),
     "token in the description": (
         lambda folder: (_picture(folder / "a.jpg"), (folder / "concept.toml").write_text('description = "like <o>"')),
         "the description of concept 'thing' is no short plain text: 'like <o>'",

@@ -188,5 +188,8 @@ def test_class_words_start_a_token_at_their_own_embeddings(base: Base):
     torch.testing.assert_close(word_vectors(base, "red dog", 1), own("red dog").mean(0, keepdim=True))
     assert torch.equal(word_vectors(base, "dog", 3), own("dog").expand(3, -1))
     assert torch.equal(word_vectors(base, "red dog", 4), own("red dog").repeat_interleave(2, 0))
-    with pytest.raises(InputError, match="class word is empty"):
+    assert torch.equal(word_vectors(base, "red dog"), own("red dog"))
+    with pytest.raises(InputError, match="no words to start"):
         word_vectors(base, "  ", 2)
+    with pytest.raises(InputError, match="66 tokens long, more than the 32"):
+        word_vectors(base, "red dog " * 33)
