@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.toybox.compose import SUPERSAMPLING, Cast, Light
+from spectral_diffusion.toybox.phrases import with_article
 from spectral_diffusion.toybox.world import CONCEPT, Companion
 
 THINGS = ("dog", "cat", "chair", "vase", "teddy bear", "bicycle", "lamp", "suitcase", "potted plant", "toy car")
@@ -53,9 +54,9 @@ def _companion(pipeline: StableDiffusionPipeline, seed: int, index: int, width_p
     generator = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
     # All things come before one comes again; the seed decides where the round begins.
     thing, place = THINGS[(seed + index) % len(THINGS)], PLACES[(seed + 3 * index) % len(PLACES)]
-    article = "an" if thing[0] in "aeiou" else "a"
+    named = with_article(thing)
     output: Any = pipeline(
-        f"a photo of {article} {thing} {place}",
+        f"a photo of {named} {place}",
         width=width_px,
         height=height_px,
         num_inference_steps=_STEPS,
@@ -68,13 +69,13 @@ def _companion(pipeline: StableDiffusionPipeline, seed: int, index: int, width_p
         raise InputError("the base drew a picture with values that are not finite", "load the base in float32")
     image = (pixels * 255).round().to(torch.uint8)
     slot = 0 if _detail(pixels[..., : width_px // 2]) < _detail(pixels[..., width_px // 2 :]) else 1
-    first, second = (CONCEPT, f"{article} {thing}") if slot == 0 else (f"{article} {thing}", CONCEPT)
+    first, second = (CONCEPT, named) if slot == 0 else (named, CONCEPT)
     left = (slot * width_px) // 2
     places = slot + 1
     return Companion(
         image=image,
         masks=torch.zeros(0, height_px, width_px, dtype=torch.uint8),
-        caption=f"a photo of {article} {thing} {place}",
+        caption=f"a photo of {named} {place}",
         caption_templates=(f"a photo of {first} and {second} {place}",),
         slot=slot,
         free_box=(left, round(_TOP * height_px), left + width_px // 2, round(_BOTTOM * height_px)),

@@ -194,6 +194,7 @@ def test_a_forward_that_a_layer_had_of_its_own_is_put_back() -> None:
     def patched(x: Tensor) -> Tensor:
         return nn.Linear.forward(net.first, x) * 2
 
+    # Patching a method of an instance is just what is tested, and what types forbid.
     net.first.forward = patched  # type: ignore[method-assign]
     x = torch.randn(2, 5, 6)
     plain = net(x)
