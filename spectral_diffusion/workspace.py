@@ -1,5 +1,6 @@
 """Where things live: concepts, adapters, pictures, the ledger, caches and the packaged samples."""
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -156,3 +157,19 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before minutes of work whether its result can be kept; nothing is left behind.
+
+    Raises:
+        InputError: The folder cannot be made or written to.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    probe = folder / ".write-test"
+    write_atomically(probe, lambda temporary: temporary.write_bytes(b""))
+    # Other work that begins in the same folder may have removed it already.
+    probe.unlink(missing_ok=True)
+    for place in missing:
+        with contextlib.suppress(OSError):
+            place.rmdir()

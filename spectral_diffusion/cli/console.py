@@ -8,13 +8,11 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from spectral_diffusion.errors import InputError, SpectralDiffusionError
-from spectral_diffusion.workspace import write_atomically
 
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _ISSUES = "run it again with --debug and report what it prints"
@@ -101,23 +99,6 @@ def answering(as_json: bool) -> Iterator[None]:
 def answer(as_json: bool, value: Mapping[str, Any], lines: Sequence[str]) -> None:
     """The verb's answer on stdout: one JSON object for machines, or lines for people."""
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
-
-
-def check_writable(folder: Path) -> None:
-    """Find out before minutes of work whether its result can be kept; nothing is left behind.
-
-    Raises:
-        InputError: The folder cannot be made or written to.
-    """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    probe = folder / ".write-test"
-    try:
-        write_atomically(probe, lambda temporary: temporary.write_bytes(b""))
-    finally:
-        probe.unlink(missing_ok=True)
-        for place in missing:
-            with contextlib.suppress(OSError):
-                place.rmdir()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from spectral_diffusion.cli import options
-from spectral_diffusion.cli.console import answer, answering, check_writable, note
+from spectral_diffusion.cli.console import answer, answering, note
 from spectral_diffusion.cli.progress import TrainingBar
 
 
@@ -31,7 +31,7 @@ def command(out: Path, device: str, seed: int | None, as_json: bool) -> None:
         from spectral_diffusion.config import load_config
         from spectral_diffusion.demo import run_demo
         from spectral_diffusion.demo_page import write_demo
-        from spectral_diffusion.workspace import SAMPLES, sample_concepts
+        from spectral_diffusion.workspace import SAMPLES, check_writable, sample_concepts
 
         check_writable(out)
         config = load_config().override({"training.seed": seed, "training.checkpoint_every": 0})

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spectral_diffusion.cli import options
-from spectral_diffusion.cli.console import answer, answering, check_writable
+from spectral_diffusion.cli.console import answer, answering
 from spectral_diffusion.cli.fuse import file_and_strength, read_fused
 from spectral_diffusion.cli.progress import DrawingBar
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.workspace import Workspace, create_new
+from spectral_diffusion.workspace import Workspace, check_writable, create_new
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.pipeline import GeneratedImage

@@ -20,7 +20,7 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
-from spectral_diffusion.workspace import write_atomically
+from spectral_diffusion.workspace import check_writable
 
 __all__ = ["DrawSamples", "StepReport", "train_concepts"]
 
@@ -144,10 +144,7 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
         )
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("tensorboard is not installed", "pip install tensorboard, or set training.tensorboard = false")
-    probe = out / ".write-test"
-    write_atomically(probe, lambda temporary: temporary.write_bytes(b""))
-    # Another training into the same folder may have removed it already.
-    probe.unlink(missing_ok=True)
+    check_writable(out)
 
 
 def _check_place(out: Path, concept: Concept) -> None:
