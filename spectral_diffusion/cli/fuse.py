@@ -89,22 +89,11 @@ def read_fused(
     Raises:
         InputError: A file cannot be used, or they do not go together.
     """
-    from spectral_diffusion.fusion import fuse, load_fused
+    from spectral_diffusion.fusion import fuse_files
 
-    parts = []
-    for text in files:
-        path, strength = file_and_strength(text)
-        parts += [(part, part.strength * strength) for part in load_fused(path).parts]
-    kept = {part.factor_scale for part, _ in parts}
-    if factor_scale is None and len(kept) > 1:
-        raise InputError(
-            f"these files were fused with the factor scales {', '.join(f'{scale:g}' for scale in sorted(kept))}",
-            "give one for all with --factor-scale",
-        )
-    return fuse(
-        [part.adapter for part, _ in parts],
-        strengths=[strength for _, strength in parts],
-        factor_scale=kept.pop() if factor_scale is None else factor_scale,
+    return fuse_files(
+        [file_and_strength(text) for text in files],
+        factor_scale=factor_scale,
         on_overlap=on_overlap,
         rename=rename,
         allow_other_base=allow_other_base,

@@ -1,19 +1,15 @@
 """`spectral-diffusion score`: how faithful pictures are, as CLIP sees it."""
 
-import contextlib
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from spectral_diffusion.cli import options
 from spectral_diffusion.cli.console import answer, answering, note, table
-from spectral_diffusion.errors import InputError
 
 if TYPE_CHECKING:
-    from spectral_diffusion.diffusion.settings import GenerationSettings
+    from spectral_diffusion.diffusion.scoring import ScoredPictures
 
 
 @click.command(name="score", short_help="CLIP alignment, image and text")
@@ -54,80 +50,34 @@ def command(
     with answering(as_json):
         from spectral_diffusion.diffusion.base import choose_device
         from spectral_diffusion.diffusion.dataset import load_concept
-        from spectral_diffusion.diffusion.score import alignment, alignment_of_parts, columns, leak_matrix
-        from spectral_diffusion.diffusion.scorer import default_scorer, load_scorer
-        from spectral_diffusion.images import read_image
+        from spectral_diffusion.diffusion.scoring import score_pictures
 
-        if trials and len(images) % trials:
-            raise InputError(f"{len(images)} pictures are not {trials} trials of equal length", "change --trials")
-        trial_of = [index * trials // len(images) for index in range(len(images))] if trials else None
-        pictures = [read_image(path) for path in images]
-        concepts = [load_concept(folder) for folder in references]
-        if len({concept.name for concept in concepts}) < len(concepts):
-            raise InputError("the same concept is named twice with --reference", "name each folder once")
-        photographs = {concept.name: [photo.image for photo in concept.photographs] for concept in concepts}
-        told = _told_by(images)
-        by_toybox = len(told) < len(images) or any(settings.is_toybox for settings in told)
-        prompt = prompt or _common_prompt(told, len(images))
-        if prompt is None and not concepts:
-            raise InputError("there is nothing to compare the pictures with", "give --prompt, --reference or both")
-        class_words: dict[str, str] = {}
-        for settings in told:
-            for record in settings.adapters:
-                class_words |= record.class_words
-        class_words |= {concept.token: concept.class_word for concept in concepts}
-        unknown = sorted(set(re.findall(r"<[^<>\s]+>", prompt or "")) - set(class_words))
-        if unknown:
+        found = score_pictures(
+            images,
+            [load_concept(folder) for folder in references],
+            prompt,
+            trials=trials,
+            scorer=scorer,
+            device=choose_device(device),
+        )
+        if found.wordless:
             note(
-                f"note: no class word is known for {', '.join(unknown)}, left out of the prompt; --reference names one"
+                f"note: no class word is known for {', '.join(found.wordless)}, left out of the prompt; --reference "
+                "names one"
             )
-        clip = load_scorer(scorer or default_scorer(toybox=by_toybox), device=choose_device(device))
-        boxes = columns(len(concepts))
-        leaks = None
-        if len(concepts) > 1:
-            parts = list(zip(boxes, photographs.values(), strict=True))
-            result = alignment_of_parts(clip, pictures, prompt, parts, class_words=class_words, trials=trial_of)
-            leaks = leak_matrix(clip, pictures, boxes, photographs)
-        else:
-            only = next(iter(photographs.values()), [])
-            result = alignment(clip, pictures, prompt, only, class_words=class_words, trials=trial_of)
+    answer(as_json, found.to_dict(), score_lines(found))
 
-    value: dict[str, Any] = {"scorer": clip.name, "prompt": prompt, "pictures": len(pictures)}
-    lines = [f"scorer {clip.name}, pictures: {len(pictures)}"]
-    for name, estimate in (("image", result.image), ("text", result.text)):
-        value[f"{name}_alignment"] = None if estimate is None else _as_dict(estimate)
+
+def score_lines(found: "ScoredPictures") -> list[str]:
+    """What was found, for people."""
+    lines = [f"scorer {found.scorer}, pictures: {found.count}"]
+    for name, estimate in (("image", found.score.image), ("text", found.score.text)):
         if estimate is not None:
             lines.append(f"{name} alignment  {estimate}")
-    if leaks is not None:
-        value["leaks"] = {
-            "concepts": leaks.concepts,
-            "similarity": leaks.similarity,
-            "own_is_nearest": [_as_dict(estimate) for estimate in leaks.own],
-        }
+    if found.leaks is not None:
         rows = [
             [f"region of {name}", *(f"{cosine:.3f}" for cosine in row), f"{own.mean:.0%}"]
-            for name, row, own in zip(leaks.concepts, leaks.similarity, leaks.own, strict=True)
+            for name, row, own in zip(found.leaks.concepts, found.leaks.similarity, found.leaks.own, strict=True)
         ]
-        lines += ["", *table(["leak matrix", *leaks.concepts, "own nearest"], rows)]
-    answer(as_json, value, lines)
-
-
-def _as_dict(estimate: Any) -> dict[str, float]:
-    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "count": estimate.count}
-
-
-def _told_by(paths: Sequence[Path]) -> "list[GenerationSettings]":
-    """The settings of the pictures that hold some."""
-    from spectral_diffusion.diffusion.pipeline import read_settings
-
-    found = []
-    for path in paths:
-        with contextlib.suppress(InputError):
-            found.append(read_settings(path))
-    return found
-
-
-def _common_prompt(told: "Sequence[GenerationSettings]", count: int) -> str | None:
-    """The prompt that all `count` pictures were drawn from, if it is one."""
-    prompts = {settings.prompt for settings in told}
-    return prompts.pop() if len(told) == count and len(prompts) == 1 else None
+        lines += ["", *table(["leak matrix", *found.leaks.concepts, "own nearest"], rows)]
+    return lines

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Literal
 
 from spectral_diffusion.adapters.file import Adapter
@@ -10,7 +11,7 @@ from spectral_diffusion.errors import BaseMismatchError, InputError, SlotError
 from spectral_diffusion.fusion.fused import FusedAdapter, FusedPart, load_fused, read_strengths
 from spectral_diffusion.fusion.slots import OVERLAP_TOLERANCE
 
-__all__ = ["FusedAdapter", "FusedPart", "OverlapWarning", "fuse", "load_fused"]
+__all__ = ["FusedAdapter", "FusedPart", "OverlapWarning", "fuse", "fuse_files", "load_fused"]
 
 
 class OverlapWarning(UserWarning):
@@ -57,6 +58,39 @@ def fuse(
     fused = FusedAdapter(parts=tuple(parts))
     _check_disjoint(fused, on_overlap)
     return fused
+
+
+def fuse_files(
+    files: Sequence[tuple[Path, float]],
+    *,
+    factor_scale: float | None = None,
+    on_overlap: Literal["refuse", "warn"] = "refuse",
+    rename: Mapping[str, str] | None = None,
+    allow_other_base: bool = False,
+) -> FusedAdapter:
+    """Fuse files of single and fused adapters, each with a strength that scales those it was fused with.
+
+    Raises:
+        InputError: See `fuse`; or files that were fused with different factor scales.
+        AdapterFileError: One is not an adapter.
+    """
+    parts = []
+    for path, strength in files:
+        parts += [(part, part.strength * strength) for part in load_fused(path).parts]
+    kept = {part.factor_scale for part, _ in parts}
+    if factor_scale is None and len(kept) > 1:
+        raise InputError(
+            f"these files were fused with the factor scales {', '.join(f'{scale:g}' for scale in sorted(kept))}",
+            "give one for all with --factor-scale",
+        )
+    return fuse(
+        [part.adapter for part, _ in parts],
+        strengths=[strength for _, strength in parts],
+        factor_scale=kept.pop() if factor_scale is None and kept else factor_scale,
+        on_overlap=on_overlap,
+        rename=rename,
+        allow_other_base=allow_other_base,
+    )
 
 
 def _renamed(adapters: Sequence[Adapter], rename: Mapping[str, str]) -> list[Adapter]:
