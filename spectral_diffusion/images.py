@@ -5,20 +5,50 @@ A picture is judged by its content, never by its name, and from its header befor
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.names import printable
+from spectral_diffusion.reading import open_file
 from spectral_diffusion.workspace import write_atomically
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 PIXEL_LIMIT = 100_000_000
+FILE_LIMIT_BYTES = 2**29
+"""A hundred megapixels of noise are 300 MB as an 8-bit PNG."""
 MIN_SIDE_PX = 16
 _CONVERT = "save it as PNG, JPEG or WebP"
+_AGAIN = "save or copy it again"
+# What is often taken for one of ours, by the start of its content.
+_OTHERS = {
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF",
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 picture",
+    b"PK\x03\x04": "a zip file",
+}
+_ISO_PICTURES = frozenset(b"heic heix heim heis heif hevc hevx hevm hevs mif1 mif2 msf1 miaf avif avis".split())
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: Path, *, min_side_px: int = MIN_SIDE_PX, max_side_px: int | None = None) -> Image.Image:
@@ -36,13 +66,12 @@ def read_image(path: Path, *, min_side_px: int = MIN_SIDE_PX, max_side_px: int |
         An RGB picture.
 
     Raises:
-        InputError: Missing, not a picture, another format, animated, damaged, too small, or over 100 megapixels.
+        InputError: Missing, not a picture, another format, animated, damaged, too small, over 100 megapixels or
+            512 MiB.
     """
     path = Path(path)
     with _open(path) as image:
         width_px, height_px = image.size
-        if width_px * height_px > PIXEL_LIMIT:
-            raise _too_large(path, f"{width_px} x {height_px} pixels")
         if min(width_px, height_px) < min_side_px:
             raise InputError(
                 f"{path} is only {width_px} x {height_px} pixels",
@@ -53,13 +82,8 @@ def read_image(path: Path, *, min_side_px: int = MIN_SIDE_PX, max_side_px: int |
             raise InputError(f"{path} is an animation of {image.n_frames} frames", "save one frame as a still picture")
         if max_side_px is not None:
             image.draft("RGB", (max_side_px, max_side_px))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image.load()
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is damaged and cannot be decoded ({error})", "save or copy it again") from error
-        upright = _to_srgb(ImageOps.exif_transpose(image))
+        image.load()
+        upright = _to_srgb(_turned_upright(image))
     if max_side_px is not None and max(upright.size) > max_side_px:
         upright.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
     clean = Image.new("RGB", upright.size)
@@ -127,12 +151,7 @@ def read_png_text(path: Path) -> dict[str, str]:
             raise InputError(
                 f"{path} is {image.format}, which keeps no settings", "give the PNG that was originally saved"
             )
-        try:
-            return dict(image.text)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(
-                f"the text in {path} is damaged ({error})", "give the PNG that was originally saved"
-            ) from error
+        return dict(image.text)
 
 
 def contact_sheet(
@@ -166,51 +185,106 @@ def contact_sheet(
     return sheet
 
 
-def _open(path: Path) -> Image.Image:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a picture", "name a picture file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", "check the path") from error
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"hevc"):
-        raise InputError(f"{path} is a HEIC or AVIF picture, which is not read", _CONVERT)
-    if b"<svg" in head.lower():
-        raise InputError(f"{path} is an SVG drawing, which is not read", _CONVERT)
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    """A picture of which only the header was read, and whose size is within the limit."""
+    with open_file(path, FILE_LIMIT_BYTES) as file:
+        head = file.read(2**16)
+        other = _other_kind(head)
+        if other:
+            raise InputError(f"{path} is not a PNG, JPEG or WebP picture but {other}", _CONVERT)
+        if head[8:16] == b"WEBPVP8X":
+            # Pillow makes the canvas of an animation as soon as it is opened.
+            _check_size(path, *(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+        file.seek(0)
+        try:
+            with _decoding(path), Image.open(file, formats=FORMATS) as image:
+                _check_size(path, *image.size)
+                yield image
+        except Image.DecompressionBombError as error:
+            raise _too_large(path, str(error).split("(")[-1].split(")")[0]) from error
+        except UnidentifiedImageError as error:
+            raise InputError(f"{path} is not a PNG, JPEG or WebP picture", _CONVERT) from error
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise _too_large(path, str(error).split("(")[-1].split(")")[0]) from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a PNG, JPEG or WebP picture", _CONVERT) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is damaged and cannot be read ({error})", "save or copy it again") from error
+            yield
+    except (InputError, MemoryError, UnidentifiedImageError, Image.DecompressionBombError):
+        raise
+    except Exception as error:  # Pillow raises whatever it trips over
+        said = printable(" ".join(str(error).split()))[:200]
+        raise InputError(f"{path} is damaged and cannot be decoded ({said})", _AGAIN) from error
+
+
+def _other_kind(head: bytes) -> str | None:
+    """What the content is, when it is known not to be one of ours."""
+    if head[4:8] == b"ftyp":
+        return "a HEIC or AVIF picture" if head[8:12] in _ISO_PICTURES else "a video"
+    text = head
+    if head[:2] == b"\x1f\x8b":
+        try:
+            text = zlib.decompressobj(31).decompress(head, 2**16)
+        except zlib.error:
+            return None
+    elif head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = head.replace(b"\0", b"")[2:]
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    # A drawing is markup from its first character on; a photograph may well hold the word in its metadata.
+    if text[:1] == b"<" and b"<svg" in text.lower():
+        return "an SVG drawing"
+    return next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None)
+
+
+def _check_size(path: Path, width_px: int, height_px: int) -> None:
+    if width_px * height_px > PIXEL_LIMIT:
+        raise _too_large(path, f"{width_px} x {height_px} pixels")
 
 
 def _too_large(path: Path, size: str) -> InputError:
     return InputError(f"{path} has {size}, over the limit of 100 megapixels", "scale it down")
 
 
+def _turned_upright(image: Image.Image) -> Image.Image:
+    """The picture as the camera was held; it is turned by this one number, and its other metadata is never written."""
+    try:
+        method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged metadata is common and says nothing about the pixels
+        method = None
+    return image if method is None else image.transpose(method)
+
+
 def _to_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
     if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
         # Pillow's own conversion clips 16-bit greys at 255, which turns a photograph white.
         deep = np.asarray(image).astype(np.uint32)
+        clear = image.info.get("transparency")
+        if isinstance(clear, int):
+            deep[deep == clear] = 65535
         image = Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8), mode="L")
-    profile = image.info.get("icc_profile")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        try:
-            srgb = ImageCms.createProfile("sRGB")
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a broken profile is common and harmless: the plain conversion below is what viewers show
+    alpha = None
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(white, layered).convert("RGB")
-    return image.convert("RGB")
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    if image.mode not in ("RGB", "CMYK", "L"):
+        image = image.convert("RGB")
+    colours = _by_profile(image, profile) if profile else None
+    colours = colours or image.convert("RGB")
+    if alpha is None:
+        return colours
+    white = Image.new("RGB", image.size, "white")
+    white.paste(colours, mask=alpha)
+    return white
+
+
+def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
+    """The picture from its own colours to sRGB, or None where the profile cannot be used."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except Exception:  # a broken profile is common and harmless: viewers then show the plain colours
+        return None

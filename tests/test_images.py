@@ -93,7 +93,7 @@ def write_truncated(path: Path) -> None:
         ("large.png", lambda path: Image.new("1", (12000, 10000)).save(path), "12000 x 10000"),
         ("cut.png", write_truncated, "damaged"),
         ("folder.png", lambda path: path.mkdir(), "folder"),
-        ("missing.png", lambda path: None, "cannot read"),
+        ("missing.png", lambda path: None, "there is no file"),
         ("empty.png", lambda path: path.touch(), "not a PNG"),
     ],
 )
