@@ -53,7 +53,8 @@ class TrainingConfig(_Frozen):
     `gradient_clip` the largest gradient norm of one slot. 0 switches off `gradient_clip`, `min_snr_gamma`,
     `noise_offset`, `cutmix_probability` and `cutmix_wide_probability` each for itself, `prior_weight`,
     `checkpoint_every` and `sample_every`. 0 `vectors_per_token` are as many as the words have that the token starts
-    from.
+    from. A `micro_batch_size` is how much of a batch goes through the model at once, which costs time and saves memory;
+    0 is all of it.
     """
 
     method: Literal["spectral", "rotation"]
@@ -79,6 +80,7 @@ class TrainingConfig(_Frozen):
 
     steps: int = Field(ge=1, le=1_000_000)
     batch_size: int = Field(ge=1, le=1024)
+    micro_batch_size: int = Field(ge=0, le=1024)
     learning_rates: LearningRates
     warmup_steps: int = Field(ge=0, le=1_000_000)
     lr_schedule: Literal["constant", "linear", "cosine"]

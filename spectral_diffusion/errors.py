@@ -26,6 +26,13 @@ class InputError(SpectralDiffusionError):
     """What the user gave cannot be used: a file, a folder, a number, a name."""
 
 
+class DiskFullError(InputError):
+    """A file could not be written because the disk, the quota or the largest size of a file is used up.
+
+    What was there before is as it was: free some space and go on.
+    """
+
+
 class AdapterFileError(InputError):
     """A file is not a readable adapter: damaged, foreign, too large, or with values that are not finite."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import DiskFullError, InputError
 
 PACKAGE = Path(__file__).resolve().parent
 SAMPLES = ("octo", "shelly", "spot")
@@ -51,6 +51,11 @@ class Workspace:
         """File that says which concept holds which columns of which base."""
         return self.root / "ledger.json"
 
+    @property
+    def jobs_database(self) -> Path:
+        """File of the queue, where no other database is named."""
+        return self.root / "jobs.sqlite"
+
 
 def cache_folder() -> Path:
     """Where spectra and other things that can be remade are kept: `$SPECTRAL_DIFFUSION_CACHE`, else the platform's."""
@@ -91,7 +96,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: Writes the content to the path it is given.
 
     Raises:
-        InputError: The folder cannot be written to, or the disk is full; nothing is left behind.
+        DiskFullError: The disk is full; the old file is as it was, and nothing else is left behind.
+        InputError: The folder cannot be written to; nothing is left behind.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -107,7 +113,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}", _remedy(error)) from error
+        raise _refused(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -123,7 +129,8 @@ def create_new(path: Path) -> bool:
         Whether the name was free.
 
     Raises:
-        InputError: The folder cannot be written to, or the disk is full.
+        DiskFullError: The disk is full.
+        InputError: The folder cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +139,7 @@ def create_new(path: Path) -> bool:
         except FileExistsError:
             return False
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}", _remedy(error)) from error
+        raise _refused(path, error) from error
     return True
 
 
@@ -141,12 +148,14 @@ def _create(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
-def _remedy(error: OSError) -> str:
+def _refused(path: Path, error: OSError) -> InputError:
+    """What is said when the system refuses a write."""
+    what = f"cannot write {path}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "free some space or write to another folder"
+        return DiskFullError(what, "free some space or write to another folder")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "choose a folder you may write to"
-    return "check the path and write to another folder if need be"
+        return InputError(what, "choose a folder you may write to")
+    return InputError(what, "check the path and write to another folder if need be")
 
 
 def _sync_folder(folder: Path) -> None:

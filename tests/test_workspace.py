@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import DiskFullError, InputError
 from spectral_diffusion.workspace import Workspace, cache_folder, create_new, write_atomically
 
 
@@ -32,7 +32,7 @@ def test_a_full_disk_is_told_with_a_remedy_and_leaves_nothing(tmp_path: Path) ->
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(InputError, match="No space left") as refusal:
+    with pytest.raises(DiskFullError, match="No space left") as refusal:
         write_atomically(tmp_path / "file.txt", fill)
     assert "free some space" in refusal.value.remedy
     assert list(tmp_path.iterdir()) == []

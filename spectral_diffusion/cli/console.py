@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from spectral_diffusion.diffusion.memory import is_out_of_memory
 from spectral_diffusion.errors import InputError, SpectralDiffusionError
 
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -59,7 +60,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         return _one_line(f"{error.format_message().rstrip('.')}; see {path} --help"), WRONG_INPUT
     if isinstance(error, click.ClickException):
         return _one_line(error.format_message()), WRONG_INPUT
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return "there is not enough memory; use a smaller size, batch or count, or another --device", WRONG_INPUT
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = f"{error.filename}: " if error.filename else ""

@@ -37,6 +37,7 @@ _MAY_CHANGE = frozenset(
         "weight_decay",
         "gradient_clip",
         "min_snr_gamma",
+        "micro_batch_size",
         "checkpoint_every",
         "sample_every",
         "tensorboard",

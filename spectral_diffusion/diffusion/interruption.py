@@ -2,16 +2,28 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 
 class Interruption:
-    """Ctrl-C as a wish that is granted between two steps, when everything is whole. A second one acts at once."""
+    """Ctrl-C as a wish that is granted between two steps, when everything is whole. A second one acts at once.
 
-    def __init__(self) -> None:
+    Args:
+        should_stop: Another way to say the same wish: asked whenever `wished` is.
+    """
+
+    def __init__(self, should_stop: Callable[[], bool] | None = None) -> None:
         self.asked = False
+        self._should_stop = should_stop
         self._before: Any = None
+
+    @property
+    def wished(self) -> bool:
+        """Whether the work shall end here."""
+        self.asked = self.asked or (self._should_stop is not None and self._should_stop())
+        return self.asked
 
     def __enter__(self) -> "Interruption":
         mine = threading.current_thread() is threading.main_thread()

@@ -34,8 +34,9 @@ def train_concepts(
     *,
     out: Path,
     slot: int | Literal["auto"] = "auto",
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     draw_samples: DrawSamples | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> list[Adapter]:
     """Train one adapter a concept, one after another, each in its own slot, and save it as `out/<name>.safetensors`.
 
@@ -71,17 +72,17 @@ def train_concepts(
     _check(training, base, concepts, out)
     components = ("unet", "text_encoder") if training.train_text_encoder else ("unet",)
     modules = target_modules(base, components, training.targets)
-    if resume and not any(checkpoint_path(out, c).exists() or adapter_path(out, c).exists() for c in concepts):
+    if resume is True and not any(checkpoint_path(out, c).exists() or adapter_path(out, c).exists() for c in concepts):
         names = ", ".join(concept.name for concept in concepts)
         raise InputError(f"there is no checkpoint of {names} in {out}", "train without --resume")
     adapters: list[Adapter] = []
     with _claimed(ledger, base, concepts, training.rank, capacity(modules, training.rank), slot, out) as slots:
         # All are made before the first is trained: what is wrong with the last one costs nobody's hours.
         runs = [
-            Training(training, base, concept, columns, modules, out, on_step, draw_samples)
+            Training(training, base, concept, columns, modules, out, on_step, draw_samples, should_stop)
             for concept, columns in zip(concepts, slots, strict=True)
         ]
-        adapters += [(resume and run.finished()) or run.train(resume) for run in runs]
+        adapters += [(resume and run.finished()) or run.train(bool(resume)) for run in runs]
     return adapters
 
 

@@ -94,10 +94,12 @@ class Training:
         modules: dict[str, nn.Module],
         out: Path,
         on_step: Callable[[StepReport], None] | None,
-        draw_samples: DrawSamples | None,
+        draw_samples: DrawSamples | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self.config, self.base, self.concept, self.slot, self.modules = config, base, concept, slot, modules
         self.out, self.on_step, self.draw_samples = out, on_step, draw_samples
+        self.should_stop = should_stop
         self.checkpoint_path = checkpoint_path(out, concept)
         self.identity = identify(config, base, concept, slot)
         self.noted = {
@@ -145,7 +147,7 @@ class Training:
                 self.checkpoint_path.unlink(missing_ok=True)
             if self.config.tensorboard:
                 accelerator.init_trackers(self.concept.name)
-            with Interruption() as interruption:
+            with Interruption(self.should_stop) as interruption:
                 self._loop(material, accelerator, interruption)
             adapter = self._adapter()
             try:
@@ -200,7 +202,7 @@ class Training:
                     self._report(loss, seconds_a_step)
                 except KeyboardInterrupt:
                     interruption.asked = True
-                if interruption.asked:
+                if interruption.wished:
                     self._save_checkpoint()
                     raise KeyboardInterrupt
                 if _due(self.config.checkpoint_every, self.step, self.config.steps):
