@@ -98,7 +98,7 @@ def command(
     def keep(picture: "GeneratedImage") -> None:
         from spectral_diffusion.diffusion.pipeline import save_generated
 
-        path = _take_name(folder, picture.settings.prompt, picture.settings.seed)
+        path = _take_name(folder, picture.settings.file_stem)
         try:
             save_generated(picture, path)
         except BaseException:
@@ -194,11 +194,10 @@ def _refuse_beside_from(given: Sequence[str]) -> None:
         )
 
 
-def _take_name(folder: Path, prompt: str, seed: int) -> Path:
-    """A name that says what is drawn, taken by an empty file so that no other process can choose it too."""
-    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "picture"
-    path, number = folder / f"{words}_{seed}.png", 1
+def _take_name(folder: Path, stem: str) -> Path:
+    """A name that no other process can choose too: it is taken by an empty file."""
+    path, number = folder / f"{stem}.png", 1
     while not create_new(path):
         number += 1
-        path = folder / f"{words}_{seed}_{number}.png"
+        path = folder / f"{stem}_{number}.png"
     return path

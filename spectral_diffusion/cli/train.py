@@ -13,11 +13,7 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.workspace import SAMPLES, Workspace, sample_concepts
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from spectral_diffusion.adapters import Adapter
-    from spectral_diffusion.config import Config
-    from spectral_diffusion.diffusion.base import Base
 
 
 class _Slot(click.ParamType):
@@ -76,6 +72,7 @@ def command(
         from spectral_diffusion.config import load_config
         from spectral_diffusion.diffusion.base import load_base
         from spectral_diffusion.diffusion.dataset import load_concept
+        from spectral_diffusion.diffusion.samples import sampler
         from spectral_diffusion.diffusion.trainer import train_concepts
         from spectral_diffusion.ledger import Ledger
 
@@ -106,7 +103,7 @@ def command(
                     out=out,
                     slot=slot,
                     resume=resume,
-                    draw_samples=_sampler(config, model) if config.training.sample_every else None,
+                    draw_samples=sampler(model, config),
                 )
         except KeyboardInterrupt:
             _tell_checkpoints(out, [concept.name for concept in concepts])
@@ -136,29 +133,6 @@ def _is_sample(folder: Path) -> bool:
         return folder.name in SAMPLES and folder.resolve().parent == sample_concepts().resolve()
     except InputError:
         return False
-
-
-def _sampler(config: "Config", base: "Base") -> Any:
-    from spectral_diffusion.diffusion.pipeline import generate
-    from spectral_diffusion.fusion import fuse
-
-    recipe = config.generation
-
-    def draw(adapter: "Adapter") -> "list[Image.Image]":
-        drawn = generate(
-            base,
-            fuse([adapter]),
-            f"a photo of {next(iter(adapter.tokens))}",
-            negative_prompt=recipe.negative_prompt,
-            seed=config.training.seed,
-            steps=recipe.steps,
-            guidance_scale=recipe.guidance_scale,
-            width_px=recipe.width_px,
-            height_px=recipe.height_px,
-        )
-        return [picture.image for picture in drawn]
-
-    return draw
 
 
 def _tell_checkpoints(out: Path, names: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Everything that makes a picture what it is, as it travels inside the picture's PNG."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Literal, Self
@@ -123,6 +124,12 @@ class GenerationSettings(BaseModel):
                 f"the picture's settings are damaged or of a newer version ({_faults(error)})",
                 "update spectral-diffusion, or give the PNG as it was saved",
             ) from error
+
+    @property
+    def file_stem(self) -> str:
+        """What its file is called, without suffix: the words of the prompt, and the seed."""
+        words = re.sub(r"[^a-z0-9]+", "-", self.prompt.lower()).strip("-")[:60].strip("-") or "picture"
+        return f"{words}_{self.seed}"
 
     def base_remedy(self) -> str:
         """How to name the base that drew the picture. Of a folder its picture knows no more than the name."""
