@@ -1,6 +1,7 @@
 """An adapter and its self-describing safetensors file: enough to fuse, export and inspect it without the base."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,19 +17,29 @@ from torch import Tensor
 
 from spectral_diffusion import __version__
 from spectral_diffusion.adapters.base import METHODS, WeightAdapter
+from spectral_diffusion.adapters.header import HEADER_KEY, read_header
 from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
+from spectral_diffusion.names import UNPRINTABLE
+from spectral_diffusion.reading import open_file
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
 
 FORMAT = 1
-HEADER_KEY = "spectral_diffusion"
 HEADER_LIMIT_BYTES = 32 * 2**20
 """More than a hundred fused concepts need; a larger header is refused before it is read."""
+FILE_LIMIT_BYTES = 8 * 2**30
+"""Ten concepts of the largest base at rank 32."""
+MODULE_LIMIT = 10_000
+VALUE_LIMIT = 1e5
+"""Weights and their singular values stay below a hundred. From here on products of three leave float32."""
 
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
-"""Text that is safe to print: one line, no control characters."""
+Line = Annotated[str, StringConstraints(pattern=rf"^[^{UNPRINTABLE}]{{1,200}}$")]
+"""Text that is safe to print: one line, no control characters, none that turn the direction of what follows."""
+Name = Annotated[str, StringConstraints(pattern=rf"^[^./\\{UNPRINTABLE}][^/\\{UNPRINTABLE}]{{0,199}}$")]
+"""A line that is no path, and of no hidden file."""
+ModulePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=300)]
 
-TOKEN_SHAPE = re.compile(r"<[^<>\s@\x00-\x1f\x7f]{1,40}>")
+TOKEN_SHAPE = re.compile(rf"<[^<>\s@\u200b\u2060\ud800-\udfff{UNPRINTABLE}]{{1,40}}>")
 TOKEN_RULE = "write it as <octo>: in < >, up to 40 characters, without spaces, @ and further < >"
 
 _AGAIN = "train the concept again, or get the file from its author again"
@@ -40,7 +51,7 @@ class TokenInfo(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     class_word: Line
-    vectors: int = Field(ge=1)
+    vectors: int = Field(ge=1, le=77)
 
 
 class Adapter(BaseModel):
@@ -67,16 +78,16 @@ class Adapter(BaseModel):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore")
 
-    name: Line
+    name: Name
     method: Line
-    rank: int = Field(ge=1)
+    rank: int = Field(ge=1, le=2**16)
     slot: ColumnSlot
     base_name: Line
     fingerprints: dict[Line, Line]
     tokens: dict[Line, TokenInfo] = {}
     training: dict[str, Any] = {}
     package_version: Line = __version__
-    modules: dict[Line, dict[str, Tensor]] = Field(min_length=1, repr=False)
+    modules: dict[ModulePath, dict[str, Tensor]] = Field(min_length=1, max_length=MODULE_LIMIT, repr=False)
     token_vectors: dict[Line, Tensor] = Field(default={}, repr=False)
 
     @model_validator(mode="after")
@@ -92,10 +103,15 @@ class Adapter(BaseModel):
                 raise AdapterFileError(f"{module}: {error.what}", error.remedy) from error
             if rank != self.rank:
                 raise AdapterFileError(f"{module} has rank {rank} where the adapter has {self.rank}", _AGAIN)
+            columns = min(len(tensor) for side, tensor in self.modules[module].items() if side in ("U", "V"))
+            if self.slot.stop > columns:
+                raise AdapterFileError(f"{module} has {columns} columns, and the slot is {self.slot}", _AGAIN)
         if self.tokens.keys() != self.token_vectors.keys():
             listed, held = ", ".join(sorted(self.tokens)), ", ".join(sorted(self.token_vectors))
             raise AdapterFileError(f"the tokens listed ({listed}) and the vectors held ({held}) differ", _AGAIN)
         for token, vectors in self.token_vectors.items():
+            if not TOKEN_SHAPE.fullmatch(token):
+                raise AdapterFileError(f"its token {token!r} is none", TOKEN_RULE)
             if vectors.ndim not in (2, 3) or not vectors.numel() or vectors.shape[-2] != self.tokens[token].vectors:
                 raise AdapterFileError(
                     f"token {token} has vectors of shape {tuple(vectors.shape)} where {self.tokens[token].vectors} "
@@ -105,6 +121,8 @@ class Adapter(BaseModel):
         for name, tensor in self._named_tensors():
             if not tensor.isfinite().all():
                 raise AdapterFileError(f"{name} has values that are not finite (NaN or infinity)", _AGAIN)
+            if tensor.abs().max() > VALUE_LIMIT:
+                raise AdapterFileError(f"{name} has values beyond {VALUE_LIMIT:,.0f}, which no training gives", _AGAIN)
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -260,51 +278,40 @@ def write_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tens
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and float32 tensors of an adapter file, judged by its content and never by its name.
 
-    The file is read once. Its length and the length of its header are looked at before anything is parsed; nothing in
-    it is executed.
+    Only an ordinary file is opened. Its length and that of its header are looked at first, then the whole header, and
+    only when all tensors are float32 of sensible shapes that fill the file are they read. Nothing in it is executed.
 
     Raises:
-        AdapterFileError: It is missing, damaged, of another kind (a pickle, a plain LoRA ...) or of a newer format.
+        AdapterFileError: It is missing, damaged, of another kind (a pickle, a plain LoRA ...), too large or of a newer
+            format.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AdapterFileError(
-            f"{path} is a folder" if path.is_dir() else f"there is no file {path}",
-            "name an adapter file (.safetensors)",
-        )
-    try:
-        with open(path, "rb") as file:
-            start = file.read(16)
-            length = int.from_bytes(start[:8], "little")
-            if start[8:9] != b"{":
-                raise AdapterFileError(f"{path} is {_kind(start)}, not a safetensors file", _remedy(start))
-            if length > HEADER_LIMIT_BYTES or 8 + length > path.stat().st_size:
-                raise AdapterFileError(f"{path} is cut off or damaged: it claims a header of {length:,} bytes", _AGAIN)
-            text = start[8:] + file.read(max(0, length - 8))
-            header = _adapter_header(path, text[:length])
-            tensors = load_safetensors(start[:8] + text + file.read())
-    except OSError as error:
-        raise AdapterFileError(f"cannot read {path}: {error.strerror or error}", "check the file") from error
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise AdapterFileError(f"{path} is cut off or damaged: {str(error)[:200]}", _AGAIN) from error
-    for name, tensor in tensors.items():
-        if tensor.dtype != torch.float32:
-            raise AdapterFileError(f"{path}: {name[:200]!r} is {tensor.dtype}, and adapters are float32", _AGAIN)
+    with open_file(path, FILE_LIMIT_BYTES, AdapterFileError) as file, naming(path):
+        start = file.read(16)
+        if start[8:9] != b"{":
+            raise AdapterFileError(f"it is {_kind(start)}, not a safetensors file", _remedy(start))
+        length, data_bytes = int.from_bytes(start[:8], "little"), os.fstat(file.fileno()).st_size - 8
+        data_bytes -= length
+        if length > HEADER_LIMIT_BYTES or data_bytes < 0:
+            raise AdapterFileError(f"it is cut off or damaged: it claims a header of {length:,} bytes", _AGAIN)
+        text = start[8 : 8 + length] + file.read(max(0, length - 8))
+        header = _of_known_format(read_header(text, data_bytes))
+        try:
+            tensors = load_safetensors(b"".join((start[:8], text, start[8 + length :], file.read(data_bytes + 1))))
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise AdapterFileError(f"it is cut off or damaged: {str(error)[:200]}", _AGAIN) from error
     return header, tensors
 
 
-def _adapter_header(path: Path, text: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(json.loads(text)["__metadata__"][HEADER_KEY])
-        number = header["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+def _of_known_format(header: Any) -> dict[str, Any]:
+    if not isinstance(header, dict) or "format" not in header:
         raise AdapterFileError(
-            f"{path} is a safetensors file without a readable {HEADER_KEY} header: not an adapter of this package",
+            f"it is a safetensors file without a readable {HEADER_KEY} header: not an adapter of this package",
             "give a file that `spectral-diffusion train` or `fuse` wrote",
-        ) from error
-    if number != FORMAT:
+        )
+    if header["format"] != FORMAT:
         raise AdapterFileError(
-            f"{path} is of adapter format {str(number)[:20]}, and this version reads format {FORMAT}",
+            f"it is of adapter format {str(header['format'])[:20]}, and this version reads format {FORMAT}",
             "update spectral-diffusion: pip install --upgrade spectral-diffusion",
         )
     return header

@@ -221,7 +221,7 @@ def test_the_file_numbers_its_parts(tmp_path: Path, three: list[Adapter]) -> Non
         (lambda header, tensors: header["parts"].pop(), "belongs to none of its 2 parts"),
         (lambda header, tensors: tensors.update({"x/y": torch.zeros(1)}), "belongs to none of its 3 parts"),
         (lambda header, tensors: tensors.update({"²/y": torch.zeros(1)}), "belongs to none of its 3 parts"),
-        (lambda header, tensors: header["parts"][1].update(strength=float("nan")), "part 1 of it is damaged: strength"),
+        (lambda header, tensors: header["parts"][1].update(strength=float("nan")), "NaN, which is no number"),
         (lambda header, tensors: header["parts"][1].update(strength="much"), "part 1 of it is damaged: strength"),
         (lambda header, tensors: header["parts"][1].update(factor_scale=0.5), "use strength"),
         (lambda header, tensors: header["parts"][1].update(adapter=[]), "belongs to no module"),
