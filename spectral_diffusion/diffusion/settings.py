@@ -2,20 +2,29 @@
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from spectral_diffusion import __version__
 from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.adapters.file import Line, Name
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedPart
+from spectral_diffusion.fusion.fused import PARTS_LIMIT, STRENGTH_LIMIT
+from spectral_diffusion.names import printable
 
 SETTINGS_KEY = "spectral_diffusion"
 PARAMETERS_KEY = "parameters"
+SETTINGS_LIMIT_CHARACTERS = 2**20
+"""More than 256 adapters with two prompts of full length need."""
+Prompt = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
+"""Text of any script, in lines; without the characters that steer terminals."""
+Strength = Annotated[float, Field(ge=-STRENGTH_LIMIT, le=STRENGTH_LIMIT, allow_inf_nan=False)]
 _SAMPLER_LABELS = {"dpm-solver++": "DPM++ 2M"}
 
 
@@ -33,12 +42,12 @@ class AdapterRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    sha256: str
-    tokens: tuple[str, ...]
-    class_words: dict[str, str] = {}
-    strength: float = Field(allow_inf_nan=False)
-    factor_scale: float = Field(allow_inf_nan=False)
+    name: Name
+    sha256: Line
+    tokens: tuple[Line, ...]
+    class_words: dict[Line, Line] = {}
+    strength: Strength
+    factor_scale: Strength
 
     @classmethod
     def of(cls, part: FusedPart) -> Self:
@@ -71,21 +80,21 @@ class GenerationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    prompt: str = Field(max_length=10_000)
-    negative_prompt: str = Field(max_length=10_000)
+    prompt: Prompt
+    negative_prompt: Prompt
     seed: int = Field(ge=0, lt=2**63)
     steps: int = Field(ge=1, le=1000)
     guidance_scale: float = Field(ge=1, le=100, allow_inf_nan=False)
     sampler: Literal["dpm-solver++"]
     width_px: int = Field(ge=16, le=4096)
     height_px: int = Field(ge=16, le=4096)
-    base: str
-    fingerprints: dict[str, str]
+    base: Line
+    fingerprints: dict[Line, Line]
     is_toybox: bool
-    adapters: tuple[AdapterRecord, ...] = ()
-    device: str
-    dtype: str
-    versions: dict[str, str]
+    adapters: tuple[AdapterRecord, ...] = Field(default=(), max_length=PARTS_LIMIT)
+    device: Line
+    dtype: Line
+    versions: dict[Line, Line]
 
     @model_validator(mode="before")
     @classmethod
@@ -117,8 +126,11 @@ class GenerationSettings(BaseModel):
                 "the picture holds no settings of spectral-diffusion",
                 "give a PNG as it was saved; editors and messengers drop its text",
             )
+        told = text[SETTINGS_KEY]
+        if len(told) > SETTINGS_LIMIT_CHARACTERS:
+            raise InputError(f"the picture's settings have {len(told):,} characters", "give the PNG as it was saved")
         try:
-            return cls.model_validate_json(text[SETTINGS_KEY])
+            return cls.model_validate_json(told)
         except ValidationError as error:
             raise InputError(
                 f"the picture's settings are damaged or of a newer version ({_faults(error)})",
@@ -135,7 +147,11 @@ class GenerationSettings(BaseModel):
         """How to name the base that drew the picture. Of a folder its picture knows no more than the name."""
         if self.is_toybox:
             return "use --base toybox"
-        return f"use --base {self.base}" if "/" in self.base else f"give the folder of {self.base} with --base"
+        return (
+            f"use --base {shlex.quote(self.base)}"
+            if "/" in self.base
+            else f"give the folder of {self.base} with --base"
+        )
 
     def to_png_text(self) -> dict[str, str]:
         """Text for a PNG: these settings as JSON, and the line that other tools read."""
@@ -186,6 +202,7 @@ def library_versions() -> dict[str, str]:
 
 def _faults(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'settings'} {str(fault.get('input'))[:60]!r}: {fault['msg'].lower()}"
+        f"{printable('.'.join(map(str, fault['loc'])))[:100] or 'settings'} {str(fault.get('input'))[:60]!r}: "
+        f"{fault['msg'].lower()}"
         for fault in error.errors()[:5]
     )

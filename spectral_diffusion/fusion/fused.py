@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
@@ -15,7 +15,10 @@ from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, Input
 from spectral_diffusion.fusion.slots import measure_overlaps, slot_sum
 from spectral_diffusion.spectrum import LowRankDelta
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+PARTS_LIMIT = 256
+"""More slots than any base has at a rank that holds something."""
+STRENGTH_LIMIT = 1000.0
+"""Pictures are noise long before; from about here on float32 overflows."""
 
 
 class FusedPart(BaseModel):
@@ -25,17 +28,26 @@ class FusedPart(BaseModel):
         adapter: The trained concept, as it was trained.
         strength: Scales its change `dW` in proportion, as all hosts do.
         factor_scale: The paper's l (section 4.2): scales its factors `A`, `B`, `C`, and so `dW` out of proportion.
+
+    Raises:
+        InputError: A number beyond 1000, or not finite.
     """
 
     model_config = ConfigDict(frozen=True)
 
     # An adapter was checked when it was made.
     adapter: InstanceOf[Adapter]
-    strength: Finite = 1.0
-    factor_scale: Finite = 1.0
+    strength: float = 1.0
+    factor_scale: float = 1.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for what, value in (("strength", self.strength), ("factor_scale", self.factor_scale)):
+            if not abs(value) <= STRENGTH_LIMIT:
+                raise InputError(
+                    f"{what} {value:g} of {self.adapter.name} is out of range",
+                    f"use a number from -{STRENGTH_LIMIT:g} to {STRENGTH_LIMIT:g}",
+                )
         if self.factor_scale != 1.0:
             for module in self.adapter.modules:
                 self.adapter.weight_adapter(module).scale_factors(self.factor_scale)
@@ -68,7 +80,7 @@ class FusedAdapter(BaseModel):
         parts: The concepts with their strengths, in the order given; the order changes nothing.
 
     Raises:
-        InputError: Two parts have one token, or their changes of one weight differ in shape.
+        InputError: Two parts have one token, their changes of one weight differ in shape, or there are over 256.
     """
 
     model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
@@ -77,6 +89,7 @@ class FusedAdapter(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _check_count(len(self.parts))
         owners: dict[str, str] = {}
         for part in self.parts:
             for token in part.adapter.tokens:
@@ -179,14 +192,15 @@ def _unpack_parts(headers: Any, tensors: Mapping[str, Tensor]) -> tuple[FusedPar
     again = "fuse the adapters again"
     if not isinstance(headers, list) or not headers or not all(isinstance(header, dict) for header in headers):
         raise AdapterFileError("its header lists no parts", again)
-    held: list[dict[str, Tensor]] = [{} for _ in headers]
+    _check_count(len(headers))
+    held: dict[str, dict[str, Tensor]] = {str(index): {} for index in range(len(headers))}
     for name, tensor in tensors.items():
         index, _, rest = name.partition("/")
-        if not index.isdecimal() or int(index) >= len(headers):
+        if index not in held:
             raise AdapterFileError(f"the tensor {name[:200]!r} belongs to none of its {len(headers)} parts", again)
-        held[int(index)][rest] = tensor
+        held[index][rest] = tensor
     parts: list[FusedPart] = []
-    for header, part_tensors in zip(headers, held, strict=True):
+    for header, part_tensors in zip(headers, held.values(), strict=True):
         inner = header.get("adapter")
         adapter = Adapter.unpack(inner if isinstance(inner, dict) else {}, part_tensors)
         try:
@@ -194,6 +208,11 @@ def _unpack_parts(headers: Any, tensors: Mapping[str, Tensor]) -> tuple[FusedPar
         except ValidationError as error:
             raise AdapterFileError(f"part {len(parts)} of it is damaged: {first_fault(error)}", again) from error
     return tuple(parts)
+
+
+def _check_count(count: int) -> None:
+    if count > PARTS_LIMIT:
+        raise InputError(f"{count} adapters are to be one", f"fuse at most {PARTS_LIMIT}")
 
 
 def read_strengths(

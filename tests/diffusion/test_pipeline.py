@@ -154,7 +154,7 @@ def test_values_out_of_bounds_are_refused_in_words(base: Base, wrong: dict[str, 
 
 
 def test_a_picture_that_is_not_finite_is_refused(base: Base):
-    strong = fuse([random_adapter(base, "one")], strengths=[1e30])
+    strong = fuse([random_adapter(base, "one", scale=1e4)], strengths=[1000.0], factor_scale=1000.0)
     with pytest.raises(InputError, match="not finite; lower the strength"):
         generate(base, strong, "a <one>", **SMALL)
     assert generate(base, None, "a dog", **SMALL)

@@ -248,5 +248,6 @@ def test_a_damaged_fused_file_is_refused_by_name(
 def test_a_fusion_of_nothing_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         FusedAdapter(parts=())
-    with pytest.raises(ValueError, match="finite"):
-        FusedPart(adapter=make_adapter("octo", 0), strength=float("inf"))
+    for strength in (float("inf"), float("nan"), 1001.0):
+        with pytest.raises(InputError, match="out of range"):
+            FusedPart(adapter=make_adapter("octo", 0), strength=strength)
