@@ -6,7 +6,6 @@ told at once, with its key and what would be allowed.
 """
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.reading import read_toml
 from spectral_diffusion.workspace import packaged_configs
 
 DEFAULT_BASE = "toybox"
@@ -195,13 +195,7 @@ def _recipes() -> dict[str, Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"cannot read the config {path}: {error.strerror or error}", "check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the config {path} is not TOML ({error})", "correct it at that place") from error
+    return read_toml(path, "the config")
 
 
 def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

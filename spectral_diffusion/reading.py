@@ -2,10 +2,11 @@
 
 import os
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.names import printable
@@ -40,18 +41,31 @@ def open_file(path: Path, limit_bytes: int, error: type[InputError] = InputError
         raise error(f"cannot read {path}: {fault.strerror or fault}", "check the path and its rights") from fault
 
 
-def read_text(path: Path, limit_bytes: int = TEXT_LIMIT_BYTES) -> str:
-    """A small UTF-8 text, with or without byte order mark.
+def read_text(path: Path, what: str = "the text") -> str:
+    """A small UTF-8 text, with or without byte order mark; `what` it is goes into the error.
 
     Raises:
-        InputError: As for `open_file`, or it is not UTF-8.
+        InputError: As for `open_file`; it is over 64 KiB, or not UTF-8.
     """
-    with open_file(path, limit_bytes) as file:
-        content = file.read(limit_bytes)
+    with open_file(path, TEXT_LIMIT_BYTES) as file:
+        content = file.read(TEXT_LIMIT_BYTES)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
-        raise InputError(f"{path} is not plain text ({fault})", "save it as plain UTF-8 text") from fault
+        raise InputError(f"{what} {path} is not plain text ({fault})", "save it as plain UTF-8 text") from fault
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a small TOML file.
+
+    Raises:
+        InputError: As for `read_text`, or it is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text(path, what))
+    except (ValueError, RecursionError) as fault:
+        said = printable(str(fault))[:200]
+        raise InputError(f"{what} {path} is not TOML ({said})", "correct it at that place") from fault
 
 
 def check_path(path: Path, error: type[InputError] = InputError) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from spectral_diffusion.errors import DiskFullError, InputError
+from spectral_diffusion.reading import check_path
 
 PACKAGE = Path(__file__).resolve().parent
 SAMPLES = ("octo", "shelly", "spot")
@@ -100,6 +101,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         InputError: The folder cannot be written to; nothing is left behind.
     """
     path = Path(path)
+    check_path(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +134,7 @@ def create_new(path: Path) -> bool:
         DiskFullError: The disk is full.
         InputError: The folder cannot be written to.
     """
+    check_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -174,6 +177,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         InputError: The folder cannot be made or written to.
     """
+    check_path(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     probe = folder / ".write-test"
     write_atomically(probe, lambda temporary: temporary.write_bytes(b""))

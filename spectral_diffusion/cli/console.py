@@ -14,6 +14,7 @@ import click
 
 from spectral_diffusion.diffusion.memory import is_out_of_memory
 from spectral_diffusion.errors import InputError, SpectralDiffusionError
+from spectral_diffusion.names import printable
 
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _ISSUES = "run it again with --debug and report what it prints"
@@ -99,7 +100,9 @@ def answering(as_json: bool) -> Iterator[None]:
 
 def answer(as_json: bool, value: Mapping[str, Any], lines: Sequence[str]) -> None:
     """The verb's answer on stdout: one JSON object for machines, or lines for people."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
+    told = json.dumps(value, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines)
+    # Names of files need not be UTF-8; JSON, too, escapes what is not.
+    click.echo(told.encode(errors="backslashreplace").decode())
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -145,4 +148,4 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: object, *
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

@@ -7,11 +7,21 @@ from typing import Any, TypeVar
 import click
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.reading import check_path
 from spectral_diffusion.workspace import Workspace
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+
+class _Path(click.Path):
+    """A path that a system can have."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        check_path(Path(value))
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 
 
 def together(*decorators: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:

@@ -22,7 +22,7 @@ class _Slot(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
         if value == "auto" or isinstance(value, int):
             return value
-        if not value.isdecimal():
+        if not value.isdecimal() or len(value) > 6:
             self.fail(f"'{value}' is neither auto nor a slot number from 0", param, ctx)
         return int(value)
 

@@ -1,49 +1,41 @@
 """A concept folder, read and checked whole: photographs, their captions, their masks.
 
 `<name>/`: 1 to 50 photographs (PNG, JPEG, WebP), optional same-stem `.txt` captions and `.mask.png` masks, and an
-optional `concept.toml` with `token`, `class_word` and `description`.
+optional `concept.toml` with `token`, `class_word` and `description`. Or a zip of that.
 """
 
 import hashlib
+import os
 import re
-import tomllib
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from spectral_diffusion.adapters.file import TOKEN_RULE, TOKEN_SHAPE
+from spectral_diffusion.archives import archive_kind, unpack
+from spectral_diffusion.diffusion.prompts import PROMPT_LIMIT
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.images import read_image, read_mask, to_tensor
+from spectral_diffusion.names import UNPRINTABLE, printable, slug
+from spectral_diffusion.reading import check_path, read_text, read_toml
 
 PHOTOGRAPH_LIMIT = 50
 # A 3:2 photograph of this length can still be cropped to the 1024 px of the largest bases without being enlarged.
 PHOTOGRAPH_SIDE_PX = 1536
 # Kinds that are read, and kinds that people mistake for them: both are opened, so that the wrong ones are named.
-PICTURE_SUFFIXES = frozenset(
-    (
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jfif",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".svg",
-        ".jxl",
-    )
-)
+PICTURE_SUFFIXES = frozenset((
+    ".png", ".jpg", ".jpeg", ".jfif", ".webp",
+    ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".svgz", ".jxl",
+))  # fmt: skip
 MASK_SUFFIX = ".mask.png"
+SETTINGS_FILE = "concept.toml"
 SETTINGS = ("token", "class_word", "description")
 DESCRIPTION_LIMIT = 300
+CLASS_WORD_LIMIT = 200
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class Concept:
     """What shall be learned.
 
     Args:
-        name: Of the concept and its files.
+        name: Of the concept and its files: one that `names.slug` leaves as it is.
         token: What prompts call it, such as `<octo>`.
         class_word: What it is, such as `octopus`.
         photographs: Of it.
@@ -83,17 +75,23 @@ class Concept:
     description: str = ""
 
     def __post_init__(self) -> None:
-        """Raises: InputError: The token is not of the form `<octo>`, or there are too few or too many photographs."""
+        """Raises: InputError: The name is no file name, the token not of the form `<octo>`, the class word or the
+        description no plain short text, or there are too few or too many photographs."""
+        if slug(self.name) != self.name:
+            raise InputError(
+                f"the name {printable(self.name)[:60]!r} of a concept cannot be that of its files",
+                f"call it {slug(self.name)}",
+            )
         if not TOKEN_SHAPE.fullmatch(self.token):
             raise InputError(f"the token '{self.token}' of concept '{self.name}' is not of the form <octo>", TOKEN_RULE)
         if not re.search(r"\w", self.class_word):
             raise InputError(f"the class word of concept '{self.name}' is empty", "name its class, such as octopus")
-        if "<" in self.class_word:
+        if "<" in self.class_word or len(self.class_word) > CLASS_WORD_LIMIT or not _is_plain(self.class_word):
             raise InputError(
                 f"the class word of concept '{self.name}' is no plain word: {self.class_word[:60]!r}",
                 "name its class, such as octopus; the token has a key of its own",
             )
-        if len(self.description) > DESCRIPTION_LIMIT or "<" in self.description:
+        if len(self.description) > DESCRIPTION_LIMIT or "<" in self.description or not _is_plain(self.description):
             raise InputError(
                 f"the description of concept '{self.name}' is no short plain text: {self.description[:60]!r}",
                 "say in a few words what it looks like, such as purple octopus with a yellow star",
@@ -121,29 +119,36 @@ class Concept:
         return digest.hexdigest()
 
 
-def load_concept(folder: Path) -> Concept:
-    """Read a concept folder.
+def load_concept(path: Path) -> Concept:
+    """Read a concept folder, or a zip of one.
 
     The name is the folder's (a number before it, as in kohya's `10_octo`, is dropped). Without `concept.toml` the token
     is `<name>` and the class word the name in words, without a number after it (`rc_car`: "rc car", `cat2`: "cat").
 
+    A zip is told by its content. It is unpacked beside other temporary files, which are gone when this returns.
+
     Raises:
-        InputError: Missing, without photographs, with sub-folders in their place, or with a file that cannot be used;
-            the message names the path.
+        InputError: Missing, without photographs, with sub-folders in their place, or with a file that cannot be used
+            or that is a link out of the folder; the message names the path.
     """
-    folder = Path(folder)
-    paths = _photograph_paths(folder)
-    name = _name(folder)
-    settings = _settings(folder / "concept.toml")
-    return Concept(
-        name=name,
-        token=settings.get("token", f"<{name}>"),
-        class_word=settings.get(
-            "class_word", re.sub(r"[\W_]+", " ", name.rstrip("0123456789")).strip() or name
-        ).strip(),
-        photographs=tuple(_photograph(path) for path in paths),
-        description=" ".join(settings.get("description", "").split()),
-    )
+    path = Path(path)
+    check_path(path)
+    if not path.is_file():
+        return _read_folder(path, path.resolve().name)
+    kind = archive_kind(path)
+    if kind != "zip":
+        raise InputError(
+            f"{path} is a {kind} archive, which is not read" if kind else f"{path} is a file, not a concept folder",
+            "name the folder its photographs lie in, or a zip of it",
+        )
+    with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
+        unpack(path, Path(folder), _is_wanted)
+        try:
+            concept = _read_folder(Path(folder), re.sub(r"\.zip$", "", path.name, flags=re.IGNORECASE))
+        except InputError as error:
+            raise InputError(error.what.replace(folder, str(path)), error.remedy.replace(folder, str(path))) from error
+    photographs = (replace(photograph, path=path / photograph.path.name) for photograph in concept.photographs)
+    return replace(concept, photographs=tuple(photographs))
 
 
 def caption_of(concept: Concept, photograph: Photograph, template: str) -> str:
@@ -195,6 +200,25 @@ def fit(image: Image.Image, mask: Tensor | None, width_px: int, height_px: int) 
     return fitted, (to_tensor(resized)[0] + 1) / 2
 
 
+def _read_folder(folder: Path, called: str) -> Concept:
+    paths = _photograph_paths(folder)
+    name = slug(re.sub(r"^\d+_(?=.)", "", called), otherwise="")
+    if not name:
+        raise InputError(f"{printable(str(folder))} has no usable name", "give it a name of letters and digits")
+    settings = _settings(folder / SETTINGS_FILE)
+    return Concept(
+        name=name,
+        token=settings.get("token", f"<{name}>"),
+        class_word=" ".join(settings.get("class_word", _words(name)).split()),
+        photographs=tuple(_photograph(path) for path in paths),
+        description=" ".join(settings.get("description", "").split()),
+    )
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name.rstrip("0123456789")).strip() or name
+
+
 def _photograph_paths(folder: Path) -> list[Path]:
     if not folder.exists():
         raise InputError(f"there is no concept folder {folder}", "check the path")
@@ -232,13 +256,34 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _is_photograph(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.endswith(MASK_SUFFIX) and path.is_file()
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.endswith(MASK_SUFFIX) and not path.is_dir()
+
+
+def _is_wanted(name: str) -> bool:
+    return name == SETTINGS_FILE or Path(name).suffix.lower() in {*PICTURE_SUFFIXES, ".txt"}
+
+
+def _is_plain(text: str) -> bool:
+    return re.search(f"[{UNPRINTABLE}\ud800-\udfff]", text) is None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file of this name lies in the folder, truly in it.
+
+    Raises:
+        InputError: It is a link to somewhere else: a folder from a stranger shall not make others' files its own.
+    """
+    home = os.path.join(os.path.realpath(path.parent), "")
+    if path.is_symlink() and not os.path.realpath(path).startswith(home):
+        raise InputError(f"{path} is a link that leads out of its folder", "copy the file itself into the folder")
+    return os.path.lexists(path)
 
 
 def _photograph(path: Path) -> Photograph:
+    _is_there(path)
     mask_path = path.with_name(path.stem + MASK_SUFFIX)
     caption = _caption(path.with_suffix(".txt"))
-    if not mask_path.exists():
+    if not _is_there(mask_path):
         return Photograph(path, read_image(path, max_side_px=PHOTOGRAPH_SIDE_PX), caption)
     image = read_image(path)
     mask = read_mask(mask_path, image.size)
@@ -251,40 +296,28 @@ def _photograph(path: Path) -> Photograph:
 
 
 def _caption(path: Path) -> str | None:
-    if not path.exists():
+    if not _is_there(path):
         return None
-    try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split()) or None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the caption {path} ({error})", "save it as plain UTF-8 text") from error
-
-
-def _name(folder: Path) -> str:
-    name = re.sub(r"[^\w.-]+", "-", folder.resolve().name).strip("-.")
-    name = re.sub(r"^\d+_(?=.)", "", name)
-    if not name:
-        raise InputError(f"{folder} has no usable name", "give the folder a name of letters and digits")
-    return name
+    caption = " ".join(read_text(path, "the caption").split())
+    if len(caption) > PROMPT_LIMIT or not _is_plain(caption):
+        raise InputError(
+            f"the caption {path} is no plain text of up to {PROMPT_LIMIT} characters", "write a sentence or two"
+        )
+    return caption or None
 
 
 def _settings(path: Path) -> dict[str, str]:
-    if not path.exists():
+    if not _is_there(path):
         return {}
-    try:
-        with path.open("rb") as file:
-            settings: dict[str, Any] = tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", "check its rights") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML ({error})", "correct it at that place") from error
+    settings = read_toml(path, "the file")
     faults = [
-        f"{key} is no key" if key not in SETTINGS else f"{key} = {value!r} is not a text"
+        f"{printable(key)[:60]} is no key" if key not in SETTINGS else f"{key} = {repr(value)[:60]} is not a text"
         for key, value in settings.items()
         if key not in SETTINGS or not isinstance(value, str)
     ]
     if faults:
         raise InputError(
-            f"{path}: {'; '.join(faults)}",
+            f"{path}: {'; '.join(faults[:5])}",
             'write token = "<octo>", class_word = "octopus" and, by choice, description = "purple octopus"',
         )
     return settings
