@@ -85,7 +85,7 @@ def quiet_libraries() -> None:
 
 def note(text: str) -> None:
     """A remark for people, on stderr."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 @contextlib.contextmanager
@@ -100,7 +100,10 @@ def answering(as_json: bool) -> Iterator[None]:
 
 def answer(as_json: bool, value: Mapping[str, Any], lines: Sequence[str]) -> None:
     """The verb's answer on stdout: one JSON object for machines, or lines for people."""
-    told = json.dumps(value, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines)
+    if as_json:
+        told = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    else:
+        told = "\n".join(map(printable, "\n".join(lines).split("\n")))
     # Names of files need not be UTF-8; JSON, too, escapes what is not.
     click.echo(told.encode(errors="backslashreplace").decode())
 

@@ -1,144 +1,30 @@
 """Adapter files as an attacker would write them, and what is said of each."""
 
-import functools
 import gzip
-import io
-import json
 import os
 import pickle
 import socket
 import struct
-import tarfile
-import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from spectral_diffusion.fusion import fuse
-from tests.adapters.making import make_adapter
+from tests.hostile.adapter_files import (
+    NAME,
+    archive,
+    entry,
+    inner,
+    nested,
+    outer,
+    own_text,
+    put_together,
+    renamed_module,
+    renamed_token,
+    sound,
+    tiny_tensors,
+    value,
+    zeros,
+)
 from tests.hostile.case import Case, written
-
-NAME = "a.safetensors"
-Change = Callable[[dict[str, Any]], object]
-
-
-@functools.cache
-def sound(*, fused: bool = False) -> bytes:
-    """A file that is as it should be."""
-    with tempfile.TemporaryDirectory() as folder:
-        adapters = [make_adapter("octo", 1), make_adapter("spot", 2)]
-        (fuse(adapters) if fused else adapters[0]).save(Path(folder) / NAME)
-        return (Path(folder) / NAME).read_bytes()
-
-
-def taken_apart(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The safetensors header and the data after it."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]), content[8 + length :]
-
-
-def put_together(header: bytes, data: bytes = b"") -> bytes:
-    """A safetensors file of any header."""
-    return struct.pack("<Q", len(header)) + header + data
-
-
-def outer(change: Change, **options: bool) -> bytes:
-    """The sound file with another safetensors header."""
-    header, data = taken_apart(sound(**options))
-    change(header)
-    return put_together(json.dumps(header).encode(), data)
-
-
-def inner(change: Change, **options: bool) -> bytes:
-    """The sound file with another header of this package."""
-
-    def both(header: dict[str, Any]) -> None:
-        own = json.loads(header["__metadata__"]["spectral_diffusion"])
-        change(own)
-        header["__metadata__"]["spectral_diffusion"] = json.dumps(own)
-
-    return outer(both, **options)
-
-
-def own_text(old: str, new: str) -> bytes:
-    """The sound file with a piece of its own header's text exchanged, where JSON's writer would not write it."""
-
-    def both(header: dict[str, Any]) -> None:
-        text = header["__metadata__"]["spectral_diffusion"]
-        assert old in text
-        header["__metadata__"]["spectral_diffusion"] = text.replace(old, new, 1)
-
-    return outer(both)
-
-
-def value(number: float) -> bytes:
-    """The sound file with one number of one tensor exchanged."""
-    header, data = taken_apart(sound())
-    begin = header["unet.up.to_k.A"]["data_offsets"][0]
-    changed = data[:begin] + struct.pack("<f", number) + data[begin + 4 :]
-    return put_together(json.dumps(header).encode(), changed)
-
-
-def _entry(**changes: Any) -> bytes:
-    return outer(lambda header: header["unet.up.to_k.S"].update(changes))
-
-
-def _zeros() -> bytes:
-    header, data = taken_apart(sound())
-    return put_together(json.dumps(header).encode(), bytes(len(data)))
-
-
-def _archive(kind: str) -> bytes:
-    buffer = io.BytesIO()
-    if kind == "zip":
-        with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("data.pkl", "x")
-    elif kind == "tar":
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            archive.addfile(tarfile.TarInfo("data.pkl"))
-    else:
-        torch.save({"weight": torch.zeros(2)}, buffer, _use_new_zipfile_serialization=kind == "torch")
-    return buffer.getvalue()
-
-
-def _tiny_tensors(count: int) -> bytes:
-    def many(header: dict[str, Any]) -> None:
-        header.update({f"x{index}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for index in range(count)})
-
-    return outer(many)
-
-
-def _many_modules(header: dict[str, Any]) -> None:
-    header["modules"] = [f"unet.m{index}" for index in range(10_001)]
-
-
-def _renamed_module(name: str) -> bytes:
-    header, data = taken_apart(sound())
-    own = json.loads(header["__metadata__"]["spectral_diffusion"])
-    own["modules"] = [name if module == "unet.up.to_k" else module for module in own["modules"]]
-    header = {key.replace("unet.up.to_k", name): entry for key, entry in header.items()}
-    header["__metadata__"]["spectral_diffusion"] = json.dumps(own)
-    return put_together(json.dumps(header).encode(), data)
-
-
-def _renamed_token(name: str) -> bytes:
-    header, data = taken_apart(sound())
-    own = json.loads(header["__metadata__"]["spectral_diffusion"])
-    own["tokens"] = {name: own["tokens"]["<octo>"]}
-    header = {key.replace("token.<octo>", f"token.{name}"): entry for key, entry in header.items()}
-    header["__metadata__"]["spectral_diffusion"] = json.dumps(own)
-    return put_together(json.dumps(header).encode(), data)
-
-
-def _nested(depth: int) -> Any:
-    tree: Any = 0
-    for _ in range(depth):
-        tree = [tree]
-    return tree
-
 
 OUTER = {
     "header of nine exabytes": (struct.pack("<Q", 2**63 - 1) + b"{", "claims a header of 9,223"),
@@ -161,20 +47,20 @@ OUTER = {
     "a tensor called nothing": (outer(lambda h: h.update({"": h["unet.up.to_k.S"]})), "overlaps"),
     "a tensor that is a number": (outer(lambda h: h.update({"x": 5})), "not described as a tensor"),
     "a tensor without dtype": (outer(lambda h: h["unet.up.to_k.S"].pop("dtype")), "not described as a tensor"),
-    "a tensor with more to say": (_entry(device="cuda"), "not described as a tensor"),
+    "a tensor with more to say": (entry(device="cuda"), "not described as a tensor"),
     **{
-        f"numbers of type {dtype}": (_entry(dtype=dtype), "adapters are float32")
+        f"numbers of type {dtype}": (entry(dtype=dtype), "adapters are float32")
         for dtype in ("F16", "BF16", "F64", "I64", "BOOL", "F8_E8M0", "object", 32, None, ["F32"], "F32" * 10**5)
     },
     **{
-        f"shape {str(shape)[:30]}": (_entry(shape=shape), "damaged")
+        f"shape {str(shape)[:30]}": (entry(shape=shape), "damaged")
         for shape in (
             [-2], [2.0], ["2"], None, "2", [True, True], [2**40], [2**32, 2**32], [1, 1, 1, 1, 2], [[2]], [0], [3],
             {}, [10**1000], [1_000_000, 1_000_000], [2] * 10**5,
         )
     },
     **{
-        f"offsets {str(offsets)[:30]}": (_entry(data_offsets=offsets), "damaged")
+        f"offsets {str(offsets)[:30]}": (entry(data_offsets=offsets), "damaged")
         for offsets in (
             [-8, 0], [8, 0], [2**62, 2**62 + 8], [0, 8], [0, 8, 8], [0.0, 8.0], ["0", "8"], [False, 8], None, [], 5,
             [0, 10**400],
@@ -186,8 +72,8 @@ OUTER = {
     "a pickle after the tensors": (sound() + pickle.dumps([1]), "cut off or damaged"),
     "bytes missing": (sound()[:-1], "cut off or damaged"),
     "half of it": (sound()[: len(sound()) // 2], "cut off or damaged"),
-    "100 000 tensors of nothing": (_tiny_tensors(100_000), "belongs to no module"),
-    "a tensor called by a path": (_renamed_module("../../etc/passwd"), "modules"),
+    "100 000 tensors of nothing": (tiny_tensors(100_000), "belongs to no module"),
+    "a tensor called by a path": (renamed_module("../../etc/passwd"), "modules"),
     "a tensor called by 10 MB": (outer(lambda h: h.update({"x" * 10**7: h.pop("unet.up.to_k.S")})), "no module"),
 }  # fmt: skip
 
@@ -204,8 +90,8 @@ INNER = {
     "a number of 300 digits": (own_text('"steps": 150', '"steps": ' + "9" * 300), "63 bits"),
     "half a character": (own_text('"steps": 150', '"steps": "\\ud800"'), "half of a character"),
     "a name twice": (own_text('"name": "octo"', '"name": "octo", "name": "spot"'), "a key twice"),
-    "a training 40 deep": (inner(lambda h: h.update(training={"x": _nested(40)})), "nested deeper than 32"),
-    "a training 500 deep": (inner(lambda h: h.update(training={"x": _nested(500)})), "nested deeper than 32"),
+    "a training 40 deep": (inner(lambda h: h.update(training={"x": nested(40)})), "nested deeper than 32"),
+    "a training 500 deep": (inner(lambda h: h.update(training={"x": nested(500)})), "nested deeper than 32"),
     "a training that is a list": (inner(lambda h: h.update(training=[1])), "training"),
     **{
         f"name {ascii(name)[:24]}": (inner(lambda h, name=name: h.update(name=name)), "name: ")
@@ -242,11 +128,11 @@ INNER = {
         for count in (0, -1, 1, 3, 78, 10**18, "all")
     },
     **{
-        f"token {ascii(token)[:20]}": (_renamed_token(token), "token")
+        f"token {ascii(token)[:20]}": (renamed_token(token), "token")
         for token in ("a", "octo", "<>", "<a b>", "<<a>>", "<a\u202eb>", "<a@b>", f"<{'x' * 50}>", "<a\u200bb>", "a.b")
     },
     **{
-        f"module {ascii(name)[:20]}": (_renamed_module(name), "")
+        f"module {ascii(name)[:20]}": (renamed_module(name), "")
         for name in ("unet..x", "unet.a/b", "unet.a b", "unet.\u202e", "vae.x", "x" * 400)
     },
     "modules a text": (inner(lambda h: h.update(modules="unet")), "no module"),
@@ -284,10 +170,10 @@ FUSED = {
 KINDS = {
     **{f"a pickle of protocol {n}": (pickle.dumps({"a": [1] * 9}, protocol=n), "pickle" if n > 1 else "something else")
        for n in range(6)},
-    "a torch checkpoint": (_archive("torch"), "a pickle"),
-    "an old torch checkpoint": (_archive("torch before 1.6"), "a pickle"),
-    "a zip": (_archive("zip"), "a pickle"),
-    "a tar": (_archive("tar"), "not a safetensors file"),
+    "a torch checkpoint": (archive("torch"), "a pickle"),
+    "an old torch checkpoint": (archive("torch before 1.6"), "a pickle"),
+    "a zip": (archive("zip"), "a pickle"),
+    "a tar": (archive("tar"), "not a safetensors file"),
     "itself, gzipped": (gzip.compress(sound()), "not a safetensors file"),
     "nothing": (b"", "empty"),
     "one byte": (b"{", "not a safetensors file"),
@@ -364,7 +250,7 @@ PLACES = [
     Case("a header of 33 MiB", _sparse(2**31, struct.pack("<Q", 33 * 2**20) + b"{"), ("claims a header",)),
     Case(
         "a tensor of a gigabyte that is not there",
-        written(_entry(shape=[2**14, 2**14], data_offsets=[0, 2**30]), NAME),
+        written(entry(shape=[2**14, 2**14], data_offsets=[0, 2**30]), NAME),
         ("damaged",),
     ),
 ]
@@ -374,14 +260,14 @@ ACCEPTED = [
     Case("fused, as it should be", written(sound(fused=True), NAME), accepted=lambda fused: len(fused.parts) == 2),
     Case("by another name", written(sound(), "a.pt"), accepted=lambda fused: fused.modules),
     Case("by a link", _beside(sound(), "b"), accepted=lambda fused: fused.modules),
-    Case("all zeros", written(_zeros(), NAME), accepted=lambda fused: not fused.dense("unet.up.to_k").any()),
+    Case("all zeros", written(zeros(), NAME), accepted=lambda fused: not fused.dense("unet.up.to_k").any()),
     Case("a tiny value", written(value(1e-45), NAME), accepted=lambda fused: fused.modules),
     Case("fields of later versions", written(inner(lambda h: h.update(new={"a": [1]})), NAME), accepted=lambda f: f),
     Case("a name in Hebrew", written(inner(lambda h: h.update(name="תמנון")), NAME),
          accepted=lambda f: f.parts[0].adapter.name == "תמנון"),
     Case("a name that is markup", written(inner(lambda h: h.update(name="<img onerror=alert(1)>")), NAME),
          accepted=lambda f: f.parts[0].adapter.name.startswith("<img")),
-    Case("a module that sounds dangerous", written(_renamed_module("unet.__class__"), NAME),
+    Case("a module that sounds dangerous", written(renamed_module("unet.__class__"), NAME),
          accepted=lambda f: "unet.__class__" in f.modules),
     Case("metadata of others beside ours", written(outer(lambda h: h["__metadata__"].update(format="pt")), NAME),
          accepted=lambda f: f.modules),
