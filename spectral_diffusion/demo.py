@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from PIL import Image
@@ -121,6 +122,8 @@ def run_demo(
     scenes_together: Sequence[str] = SCENES_TOGETHER,
     on_stage: Callable[[str], None] = lambda stage: None,
     on_step: Callable[[StepReport], None] | None = None,
+    resume: bool | Literal["auto"] = False,
+    should_stop: Callable[[], bool] | None = None,
 ) -> DemoResult:
     """Train, fuse, draw and score, and keep everything under a folder.
 
@@ -134,9 +137,11 @@ def run_demo(
         scenes_together: Where all are drawn in one wide picture, `SEEDS_TOGETHER` times each.
         on_stage: Told what begins, in words.
         on_step: Told of every training step, as by `train_concepts`.
+        resume, should_stop: As for `train_concepts`.
 
     Raises:
         InputError: A concept, the base or the folder cannot be used.
+        KeyboardInterrupt: `should_stop` said so during a training.
     """
     concepts = [load_concept(folder) for folder in concept_folders]
     result = DemoResult(config.base, concepts)
@@ -145,7 +150,7 @@ def run_demo(
         base = load_base(config.base, device=device)
         scorer = _scorer(base, on_stage)
     result.base_name = base.name
-    _train(result, base, config, Workspace(out), on_stage, on_step)
+    _train(result, base, config, Workspace(out), on_stage, on_step, resume, should_stop)
     with result.timed("fusing"):
         result.fused = fuse(result.adapters)
     result.fused.save(out / "fused.safetensors")
@@ -174,6 +179,8 @@ def _train(
     workspace: Workspace,
     on_stage: Callable[[str], None],
     on_step: Callable[[StepReport], None] | None,
+    resume: bool | Literal["auto"],
+    should_stop: Callable[[], bool] | None,
 ) -> None:
     ledger = Ledger(workspace.ledger_path)
     for number, concept in enumerate(result.concepts):
@@ -187,10 +194,20 @@ def _train(
 
         with result.timed(f"training {concept.name}"):
             result.adapters += train_concepts(
-                config, base, [concept], ledger, on_step=step_done, out=workspace.adapters, slot=number
+                config,
+                base,
+                [concept],
+                ledger,
+                on_step=step_done,
+                out=workspace.adapters,
+                slot=number,
+                resume=resume,
+                should_stop=should_stop,
             )
-        tail = losses[-max(len(losses) // 10, 1) :]
-        result.losses[concept.name] = sum(tail) / len(tail)
+        # A concept that was finished before has no steps now.
+        if losses:
+            tail = losses[-max(len(losses) // 10, 1) :]
+            result.losses[concept.name] = sum(tail) / len(tail)
     for adapter in result.adapters:
         weights = {}
         for path in adapter.modules:

@@ -46,7 +46,7 @@ def demo_values(result: DemoResult) -> dict[str, Any]:
                 "share_of_spectrum": energy.share,
                 "change_norm": energy.change_norm,
                 "relative_change": energy.relative_change,
-                "last_loss": result.losses[concept.name],
+                "last_loss": result.losses.get(concept.name),
                 "photographs_alignment": result.photographs.get(concept.name),
             }
             for concept, adapter, energy in zip(result.concepts, result.adapters, result.energies, strict=True)
@@ -167,7 +167,7 @@ def _add_slots(report: Report, result: DemoResult) -> None:
             f"{energy.change_norm:.2f}",
             f"{energy.relative_change:.2f}",
             f"{energy.modules}",
-            f"{result.losses[concept.name]:.4f}",
+            f"{result.losses[concept.name]:.4f}" if concept.name in result.losses else "",
         )
         for concept, adapter, energy in zip(result.concepts, result.adapters, result.energies, strict=True)
     ]

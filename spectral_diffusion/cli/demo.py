@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from spectral_diffusion.cli import options
+from spectral_diffusion.cli import options, queueing
 from spectral_diffusion.cli.console import answer, answering, note
 from spectral_diffusion.cli.progress import TrainingBar
+from spectral_diffusion.workspace import Workspace
 
 
 @click.command(name="demo", short_help="the whole job on the sample concepts")
@@ -20,21 +21,51 @@ from spectral_diffusion.cli.progress import TrainingBar
 )
 @options.device
 @options.seed
+@queueing.queueing
+@options.workspace
 @options.as_json
 @options.debug
-def command(out: Path, device: str, seed: int | None, as_json: bool) -> None:
+def command(
+    out: Path,
+    device: str,
+    seed: int | None,
+    queued: bool,
+    key: str | None,
+    database: str | None,
+    store: str | None,
+    workspace: Workspace,
+    as_json: bool,
+) -> None:
     """Train the three sample concepts, fuse them, draw them together and score the pictures.
 
     Takes a few minutes on a laptop and needs no network.
     """
+    queueing.refuse_without_queue(queued, key=key, database=database, store=store)
     with answering(as_json):
         from spectral_diffusion.config import load_config
+
+        # A demo that is queued can be killed and goes on; one that is watched is short enough to be begun again.
+        often = None if queued else 0
+        config = load_config().override({"training.seed": seed, "training.checkpoint_every": often})
+        first_seed = 1 if seed is None else seed
+        if queued:
+            from spectral_diffusion.jobs.specs import build_spec
+
+            queueing.submit(
+                workspace,
+                queueing.Places(database, store),
+                lambda queue, job: build_spec(
+                    "demo", config=config.model_dump(mode="json"), seed=first_seed, out=queue.store.name_of(out)
+                ),
+                key,
+                as_json,
+            )
+            return
         from spectral_diffusion.demo import run_demo
         from spectral_diffusion.demo_page import write_demo
         from spectral_diffusion.workspace import SAMPLES, check_writable, sample_concepts
 
         check_writable(out)
-        config = load_config().override({"training.seed": seed, "training.checkpoint_every": 0})
         with TrainingBar() as bar:
 
             def begin(stage: str) -> None:
@@ -46,7 +77,7 @@ def command(out: Path, device: str, seed: int | None, as_json: bool) -> None:
                 [sample_concepts() / name for name in SAMPLES],
                 out,
                 device=device,
-                seed=1 if seed is None else seed,
+                seed=first_seed,
                 on_stage=begin,
                 on_step=bar.step,
             )

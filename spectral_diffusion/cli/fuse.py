@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from spectral_diffusion.cli import options
+from spectral_diffusion.cli import options, queueing
 from spectral_diffusion.cli.console import answer, answering, number_after_colon, table
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from spectral_diffusion.fusion import FusedAdapter
+    from spectral_diffusion.jobs.queue import JobQueue
+    from spectral_diffusion.jobs.specs import FuseSpec
 
 
 @click.command(name="fuse", short_help="several adapters as one")
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     help="What to do about adapters that share columns.",
 )
 @options.adapter_rules
+@queueing.queueing
+@options.workspace
 @options.as_json
 @options.debug
 def command(
@@ -39,12 +44,29 @@ def command(
     on_overlap: Literal["refuse", "warn"],
     allow_other_base: bool,
     rename: tuple[str, ...],
+    queued: bool,
+    key: str | None,
+    database: str | None,
+    store: str | None,
+    workspace: Workspace,
     as_json: bool,
 ) -> None:
     """Fuse adapters by adding their changes, which is exact for disjoint slots.
 
     STRENGTH scales a concept's change and is 1 when not given; fused files may be fused again.
     """
+    queueing.refuse_without_queue(queued, key=key, database=database, store=store)
+    if queued:
+        with answering(as_json):
+            rules = {"rename": options.renames(rename), "factor_scale": factor_scale, "on_overlap": on_overlap}
+            queueing.submit(
+                workspace,
+                queueing.Places(database, store),
+                lambda queue, job: _spec(queue, files, {**rules, "allow_other_base": allow_other_base}, out),
+                key,
+                as_json,
+            )
+        return
     with answering(as_json):
         fused = read_fused(
             files,
@@ -74,6 +96,14 @@ def command(
         ],
     }
     answer(as_json, value, [*table(["concept", "token", "slot", "strength"], rows), f"wrote {out}"])
+
+
+def _spec(queue: "JobQueue", files: Sequence[str], rules: dict[str, Any], out: Path) -> "FuseSpec":
+    from spectral_diffusion.jobs.specs import Fusing, build_spec
+    from spectral_diffusion.jobs.submission import keep_adapters
+
+    adapters = keep_adapters(queue.store, [file_and_strength(text) for text in files])
+    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=queue.store.name_of(out))
 
 
 def read_fused(

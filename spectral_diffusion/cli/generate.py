@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from spectral_diffusion.cli import options
+from spectral_diffusion.cli import options, queueing
 from spectral_diffusion.cli.console import answer, answering
 from spectral_diffusion.cli.fuse import file_and_strength, read_fused
 from spectral_diffusion.cli.progress import DrawingBar
@@ -16,6 +17,11 @@ from spectral_diffusion.workspace import Workspace, check_writable, create_new
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.pipeline import GeneratedImage
+    from spectral_diffusion.diffusion.settings import GenerationSettings
+    from spectral_diffusion.fusion import FusedAdapter
+    from spectral_diffusion.jobs.queue import JobQueue
+    from spectral_diffusion.jobs.specs import GenerateSpec
+    from spectral_diffusion.jobs.store import JobFolder
 
 
 class _Size(click.ParamType):
@@ -56,6 +62,7 @@ class _Size(click.ParamType):
 @options.adapter_rules
 @options.device
 @options.seed
+@queueing.queueing
 @options.workspace
 @options.as_json
 @options.debug
@@ -75,6 +82,10 @@ def command(
     rename: tuple[str, ...],
     device: str,
     seed: int | None,
+    queued: bool,
+    key: str | None,
+    database: str | None,
+    store: str | None,
     workspace: Workspace,
     as_json: bool,
 ) -> None:
@@ -93,6 +104,32 @@ def command(
     }
     asked = {name: value for name, value in asked.items() if value is not None}
     folder = out or workspace.images
+    queueing.refuse_without_queue(queued, key=key, database=database, store=store)
+    if source is None and prompt is None:
+        raise InputError("there is no prompt", "give one with --prompt, or a picture to repeat with --from")
+    if source is not None:
+        refused = {"--rename": rename, "--allow-other-base": allow_other_base, "--config": config_path}
+        strengths = [
+            f"the strength of --adapter {text}" for text in adapters if Path(text) != file_and_strength(text)[0]
+        ]
+        _refuse_beside_from([*(name for name, value in refused.items() if value), *strengths])
+    own = [workspace.adapters] if workspace.adapters.is_dir() else []
+    places = [*own, *map(Path, adapters)]
+    if queued:
+        with answering(as_json):
+            drawing = (
+                _plan(adapters, config_path, base, rename, allow_other_base, asked, seed)
+                if source is None
+                else _plan_again(source, base, places, asked, seed)
+            )
+            queueing.submit(
+                workspace,
+                queueing.Places(database, store),
+                lambda queue, job: _spec(queue, job, drawing, count, folder),
+                key,
+                as_json,
+            )
+        return
     written: list[tuple[Path, GeneratedImage]] = []
 
     def keep(picture: "GeneratedImage") -> None:
@@ -109,57 +146,86 @@ def command(
     with answering(as_json), DrawingBar() as bar:
         check_writable(folder)
         if source is not None:
-            refused = {"--rename": rename, "--allow-other-base": allow_other_base, "--config": config_path}
-            strengths = [
-                f"the strength of --adapter {text}" for text in adapters if Path(text) != file_and_strength(text)[0]
-            ]
-            _refuse_beside_from([*(name for name, value in refused.items() if value), *strengths])
-            own = [workspace.adapters] if workspace.adapters.is_dir() else []
-            places = [*own, *map(Path, adapters)]
             _repeat(source, base, device, places, asked, seed, count, keep, bar)
         else:
-            if prompt is None:
-                raise InputError("there is no prompt", "give one with --prompt, or a picture to repeat with --from")
-            _draw(adapters, config_path, base, device, rename, allow_other_base, asked, seed, count, keep, bar)
+            _draw(_plan(adapters, config_path, base, rename, allow_other_base, asked, seed), device, count, keep, bar)
     value = {"images": [{"file": str(path), **picture.settings.model_dump(mode="json")} for path, picture in written]}
     answer(as_json, value, [str(path) for path, _ in written])
 
 
-def _draw(
+@dataclass(frozen=True)
+class _Drawing:
+    """What shall be drawn: the base's name, the concepts, and all values but those that only the base knows."""
+
+    base: str
+    fused: "FusedAdapter | None"
+    values: dict[str, Any]
+    allow_other_base: bool
+
+
+def _plan(
     adapters: Sequence[str],
     config_path: Path | None,
     base: str | None,
-    device: str,
     rename: tuple[str, ...],
     allow_other_base: bool,
     asked: dict[str, Any],
     seed: int | None,
-    count: int,
-    keep: "Callable[[GeneratedImage], None]",
-    bar: DrawingBar,
-) -> None:
+) -> _Drawing:
     import secrets
 
     from spectral_diffusion.config import load_generation
-    from spectral_diffusion.diffusion.base import load_base
-    from spectral_diffusion.diffusion.pipeline import generate
 
     name, recipe = load_generation(config_path, base)
     recipe.pop("sampler")
     fused = None
     if adapters:
         fused = read_fused(adapters, rename=options.renames(rename), allow_other_base=allow_other_base)
-    model = load_base(name, device=device)
+    values = {**recipe, **asked, "seed": secrets.randbelow(2**32) if seed is None else seed}
+    return _Drawing(name, fused, values, allow_other_base)
+
+
+def _plan_again(
+    source: Path, base: str | None, places: Sequence[Path], asked: dict[str, Any], seed: int | None
+) -> _Drawing:
+    from spectral_diffusion.diffusion.pipeline import find_adapters
+
+    settings = _settings(source, base, asked, seed)
+    names = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "width_px", "height_px")
+    values = {name: getattr(settings, name) for name in names}
+    return _Drawing(base or "toybox", find_adapters(settings.adapters, places), values, True)
+
+
+def _draw(
+    drawing: _Drawing, device: str, count: int, keep: "Callable[[GeneratedImage], None]", bar: DrawingBar
+) -> None:
+    from spectral_diffusion.diffusion.base import load_base
+    from spectral_diffusion.diffusion.pipeline import generate
+
+    model = load_base(drawing.base, device=device)
     own_size = {"width_px": model.native_size, "height_px": model.native_size}
     generate(
         model,
-        fused,
-        **{**own_size, **recipe, **asked},
-        seed=secrets.randbelow(2**32) if seed is None else seed,
+        drawing.fused,
+        **{**own_size, **drawing.values},
         count=count,
-        allow_other_base=allow_other_base,
+        allow_other_base=drawing.allow_other_base,
         on_step=bar.step,
         on_image=keep,
+    )
+
+
+def _spec(queue: "JobQueue", job: "JobFolder", drawing: _Drawing, count: int, folder: Path) -> "GenerateSpec":
+    from spectral_diffusion.jobs.specs import build_spec
+    from spectral_diffusion.jobs.submission import keep_fused, place_of_base
+
+    return build_spec(
+        "generate",
+        base=place_of_base(drawing.base),
+        fusing=keep_fused(queue.store, job, drawing.fused, drawing.allow_other_base),
+        count=count,
+        out=queue.store.name_of(folder),
+        **drawing.values,
     )
 
 
@@ -175,15 +241,22 @@ def _repeat(
     bar: DrawingBar,
 ) -> None:
     from spectral_diffusion.diffusion.base import load_base
-    from spectral_diffusion.diffusion.pipeline import read_settings, repeat
+    from spectral_diffusion.diffusion.pipeline import repeat
+
+    wanted = _settings(source, base, asked, seed)
+    model = load_base(base or "toybox", device=device)
+    repeat(wanted, model, places, count=count, on_step=bar.step, on_image=keep)
+
+
+def _settings(source: Path, base: str | None, asked: dict[str, Any], seed: int | None) -> "GenerationSettings":
+    """What a picture was drawn from, but for what is asked otherwise."""
+    from spectral_diffusion.diffusion.pipeline import read_settings
 
     settings = read_settings(source)
     # A picture may come from anybody: what it names is neither opened nor fetched, unless the person names it too.
     if base is None and not settings.is_toybox:
         raise InputError(f"{source} was drawn with base {settings.base}", settings.base_remedy())
-    wanted = settings.model_copy(update={**asked, **({} if seed is None else {"seed": seed})})
-    model = load_base(base or "toybox", device=device)
-    repeat(wanted, model, places, count=count, on_step=bar.step, on_image=keep)
+    return settings.model_copy(update={**asked, **({} if seed is None else {"seed": seed})})
 
 
 def _refuse_beside_from(given: Sequence[str]) -> None:

@@ -1,15 +1,20 @@
 """`spectral-diffusion score`: how faithful pictures are, as CLIP sees it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from spectral_diffusion.cli import options
+from spectral_diffusion.cli import options, queueing
 from spectral_diffusion.cli.console import answer, answering, note, table
+from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.scoring import ScoredPictures
+    from spectral_diffusion.jobs.queue import JobQueue
+    from spectral_diffusion.jobs.specs import ScoreSpec
+    from spectral_diffusion.jobs.store import JobFolder
 
 
 @click.command(name="score", short_help="CLIP alignment, image and text")
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
     help="toybox, MODEL:TAG or MODEL:FILE of open_clip, hf-hub:ID or a folder. Default: that of the pictures' base.",
 )
 @options.device
+@queueing.queueing
+@options.workspace
 @options.as_json
 @options.debug
 def command(
@@ -40,6 +47,11 @@ def command(
     trials: int | None,
     scorer: str | None,
     device: str,
+    queued: bool,
+    key: str | None,
+    database: str | None,
+    store: str | None,
+    workspace: Workspace,
     as_json: bool,
 ) -> None:
     """CLIP alignment of pictures with photographs and prompt, with 95 % intervals.
@@ -47,6 +59,18 @@ def command(
     With several --reference folders every picture is cut into columns, one a concept, and the leak matrix says how
     alike each column is to each concept.
     """
+    queueing.refuse_without_queue(queued, key=key, database=database, store=store)
+    if queued:
+        with answering(as_json):
+            values = {"prompt": prompt, "trials": trials, "scorer": scorer}
+            queueing.submit(
+                workspace,
+                queueing.Places(database, store),
+                lambda queue, job: _spec(queue, job, images, references, values),
+                key,
+                as_json,
+            )
+        return
     with answering(as_json):
         from spectral_diffusion.diffusion.base import choose_device
         from spectral_diffusion.diffusion.dataset import load_concept
@@ -66,6 +90,20 @@ def command(
                 "names one"
             )
     answer(as_json, found.to_dict(), score_lines(found))
+
+
+def _spec(
+    queue: "JobQueue", job: "JobFolder", images: Sequence[Path], references: Sequence[Path], values: dict[str, Any]
+) -> "ScoreSpec":
+    from spectral_diffusion.diffusion.dataset import load_concept
+    from spectral_diffusion.images import read_image
+    from spectral_diffusion.jobs.specs import build_spec
+    from spectral_diffusion.jobs.submission import keep_concepts, keep_images
+
+    for path in images:
+        read_image(path)
+    names = keep_concepts(job, [load_concept(folder) for folder in references])
+    return build_spec("score", images=keep_images(queue.store, images), references=names, **values)
 
 
 def score_lines(found: "ScoredPictures") -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from spectral_diffusion.cli import options
+from spectral_diffusion.cli import options, queueing
 from spectral_diffusion.cli.console import INTERRUPTED, answer, answering, note, table
 from spectral_diffusion.cli.progress import TrainingBar
 from spectral_diffusion.errors import InputError
@@ -14,6 +14,11 @@ from spectral_diffusion.workspace import SAMPLES, Workspace, sample_concepts
 
 if TYPE_CHECKING:
     from spectral_diffusion.adapters import Adapter
+    from spectral_diffusion.config import Config
+    from spectral_diffusion.diffusion.dataset import Concept
+    from spectral_diffusion.jobs.queue import JobQueue
+    from spectral_diffusion.jobs.specs import TrainSpec
+    from spectral_diffusion.jobs.store import JobFolder
 
 
 class _Slot(click.ParamType):
@@ -45,6 +50,7 @@ class _Slot(click.ParamType):
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
 @options.device
 @options.seed
+@queueing.queueing
 @options.workspace
 @options.as_json
 @options.debug
@@ -60,6 +66,10 @@ def command(
     resume: bool,
     device: str,
     seed: int | None,
+    queued: bool,
+    key: str | None,
+    database: str | None,
+    store: str | None,
     workspace: Workspace,
     as_json: bool,
 ) -> None:
@@ -68,6 +78,9 @@ def command(
     CONCEPT_DIR is a folder of 1 to 50 photographs, or the name of a concept in the workspace or of a sample.
     """
     out = out or workspace.adapters
+    queueing.refuse_without_queue(queued, key=key, database=database, store=store)
+    if queued and resume:
+        raise InputError("--resume with --queue", "leave it out: a queued training goes on by itself wherever it can")
     with answering(as_json):
         from spectral_diffusion.config import load_config
         from spectral_diffusion.diffusion.base import load_base
@@ -86,6 +99,15 @@ def command(
         )
         found = [find_concept(folder, workspace) for folder in folders]
         concepts = [load_concept(folder) for folder in found]
+        if queued:
+            queueing.submit(
+                workspace,
+                queueing.Places(database, store),
+                lambda queue, job: _spec(queue, job, config, concepts, slot, out),
+                key,
+                as_json,
+            )
+            return
         model = load_base(config.base, device=device)
         if model.is_toybox and not all(map(_is_sample, found)):
             note(
@@ -115,6 +137,22 @@ def command(
                 '"white dog with a red scarf", helps several concepts to keep their colours in one picture'
             )
     _tell(adapters, out, as_json)
+
+
+def _spec(
+    queue: "JobQueue",
+    job: "JobFolder",
+    config: "Config",
+    concepts: "Sequence[Concept]",
+    slot: int | Literal["auto"],
+    out: Path,
+) -> "TrainSpec":
+    from spectral_diffusion.jobs.specs import build_spec
+    from spectral_diffusion.jobs.submission import keep_concepts, place_of_base
+
+    values = {**config.model_dump(mode="json"), "base": place_of_base(config.base)}
+    names = keep_concepts(job, concepts)
+    return build_spec("train", concepts=names, config=values, slot=slot, out=queue.store.name_of(out))
 
 
 def find_concept(folder: Path, workspace: Workspace) -> Path:

@@ -1,7 +1,7 @@
 """Training concepts: photographs in, one adapter file a concept out, each in its own slot of columns."""
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -11,18 +11,26 @@ import torch
 from spectral_diffusion.adapters import Adapter
 from spectral_diffusion.config import Config, TrainingConfig
 from spectral_diffusion.diffusion.base import Base, capacity, target_modules
-from spectral_diffusion.diffusion.checkpoints import adapter_path, checkpoint_path, read_claim
-from spectral_diffusion.diffusion.dataset import Concept
+from spectral_diffusion.diffusion.checkpoints import (
+    FOLDER,
+    TrainingWarning,
+    adapter_path,
+    checkpoint_path,
+    read_claim,
+)
+from spectral_diffusion.diffusion.dataset import Concept, caption_of
+from spectral_diffusion.diffusion.interruption import TrainingInterrupted
 from spectral_diffusion.diffusion.material import size_step_px
 from spectral_diffusion.diffusion.objective import check_prediction
-from spectral_diffusion.diffusion.training import DrawSamples, StepReport, Training
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.diffusion.prompts import unknown_tokens
+from spectral_diffusion.diffusion.training import DrawSamples, Resume, StepReport, Training
+from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
-from spectral_diffusion.workspace import check_writable
+from spectral_diffusion.workspace import check_writable, sweep_stale
 
-__all__ = ["DrawSamples", "StepReport", "train_concepts"]
+__all__ = ["DrawSamples", "Resume", "StepReport", "TrainingInterrupted", "TrainingWarning", "train_concepts"]
 
 
 def train_concepts(
@@ -34,7 +42,7 @@ def train_concepts(
     *,
     out: Path,
     slot: int | Literal["auto"] = "auto",
-    resume: bool | Literal["auto"] = False,
+    resume: Resume = False,
     draw_samples: DrawSamples | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> list[Adapter]:
@@ -42,7 +50,10 @@ def train_concepts(
 
     All slots are claimed before the first step. A concept that fails gives its newly claimed slot back unless a
     checkpoint (`out/checkpoints/<name>.safetensors`) is there to go on from. Ctrl-C ends after the step it falls into,
-    with a checkpoint.
+    with a checkpoint; while the finished adapter is written, after that.
+
+    A training that was killed at any moment, and is called again with `resume="auto"`, ends with the files of one that
+    was not, byte for byte.
 
     Args:
         config: The recipe.
@@ -52,21 +63,30 @@ def train_concepts(
         on_step: Told after every step.
         out: Folder of the adapter files.
         slot: Number of the first concept's slot, the next ones follow; or each one's own or the first free one.
-        resume: Go on from checkpoints; concepts that were finished from the same photographs by the same recipe are
-            left as they are. Steps and rates may be others than before; what is trained, the photographs, the batch
-            size and the seed may not.
+        resume: Go on from checkpoints, in their slots; concepts that were finished from the same photographs by the
+            same recipe are left as they are. Steps and rates may be others than before; what is trained, the
+            photographs, the batch size and the seed may not. "auto" is for whoever repeats one call until it is done: it goes on
+            where that is possible and ends as if there had been no interruption, else begins anew, with a warning where
+            a checkpoint is damaged or of another recipe.
         draw_samples: Draws pictures with the half-trained adapter every `sample_every` steps, the base being as it was;
             they go to `out/samples/<name>/`.
+        should_stop: Asked after every step, and in preparation between photographs, weights and drawn pictures: true
+            ends the training like Ctrl-C.
 
     Returns:
         The adapters in the order of the concepts.
 
     Raises:
-        InputError: Concepts collide, with each other or with what lies in `out` already; a folder cannot be written
-            to; there is nothing to resume, or a checkpoint is damaged or of another training.
+        InputError: Concepts collide, with each other or with what lies in `out` already; a caption names an unknown
+            token; a folder cannot be written to; there is nothing to resume, a checkpoint is damaged or of another
+            training, or a concept is finished by another recipe.
+        DiskFullError: The disk is full. What was written before is whole: free some space and resume.
         SlotError: No slot is free, the one asked for is taken, or another concept of that name holds one.
         TrainingError: The loss is not finite; the last good checkpoint, if there was one, is kept.
-        KeyboardInterrupt: Ctrl-C, after the checkpoint was written.
+        TrainingInterrupted: Ctrl-C (it is a `KeyboardInterrupt`), after the checkpoint was written.
+
+    Warns:
+        TrainingWarning: An adapter of other photographs will be replaced; or see `resume`.
     """
     out, training = Path(out), config.training
     _check(training, base, concepts, out)
@@ -75,14 +95,28 @@ def train_concepts(
     if resume is True and not any(checkpoint_path(out, c).exists() or adapter_path(out, c).exists() for c in concepts):
         names = ", ".join(concept.name for concept in concepts)
         raise InputError(f"there is no checkpoint of {names} in {out}", "train without --resume")
+    for concept in concepts:
+        sweep_stale(out, adapter_path(out, concept).name)
+        sweep_stale(out / FOLDER, checkpoint_path(out, concept).name)
+        sweep_stale(out / "samples" / concept.name)
     adapters: list[Adapter] = []
-    with _claimed(ledger, base, concepts, training.rank, capacity(modules, training.rank), slot, out) as slots:
+    with _claimed(ledger, base, concepts, training.rank, capacity(modules, training.rank), slot, out, resume) as slots:
         # All are made before the first is trained: what is wrong with the last one costs nobody's hours.
         runs = [
             Training(training, base, concept, columns, modules, out, on_step, draw_samples, should_stop)
             for concept, columns in zip(concepts, slots, strict=True)
         ]
-        adapters += [(resume and run.finished()) or run.train(bool(resume)) for run in runs]
+        finished = [run.finished(resume) if resume else None for run in runs]
+        for run, adapter in zip(runs, finished, strict=True):
+            if adapter is None:
+                run.tell_what_is_replaced()
+        try:
+            for run, adapter in zip(runs, finished, strict=True):
+                adapters.append(adapter or run.train(resume))
+                if run.interrupted:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt as wish:
+            raise TrainingInterrupted([adapter.name for adapter in adapters]) from wish
     return adapters
 
 
@@ -95,26 +129,49 @@ def _claimed(
     slots: int,
     first: int | Literal["auto"],
     out: Path,
+    resume: Resume,
 ) -> Iterator[list[ColumnSlot]]:
     """Slots for all concepts. On failure those that were claimed in vain go back to who held them."""
     before = {claim.concept: claim for claim in ledger.holders() if claim.on_base(base.fingerprints)}
     finished = {path: path.stat().st_mtime_ns for path in (adapter_path(out, c) for c in concepts) if path.exists()}
     claimed: dict[str, ColumnSlot] = {}
+
+    def claim(concept: Concept, wish: int | Literal["auto"]) -> ColumnSlot:
+        return ledger.claim(base.name, base.fingerprints, concept.name, width, slots, wish, concept.token)
+
+    wishes = {
+        concept.name: first + number if first != "auto" else _kept_slot(out, concept, width) if resume else "auto"
+        for number, concept in enumerate(concepts)
+    }
     try:
-        for number, concept in enumerate(concepts):
-            wish: int | Literal["auto"] = first if first == "auto" else first + number
-            claimed[concept.name] = ledger.claim(
-                base.name, base.fingerprints, concept.name, width, slots, wish, concept.token
-            )
-        yield list(claimed.values())
+        # Those that must have a certain slot come before those to which any is right.
+        for concept in sorted(concepts, key=lambda concept: wishes[concept.name] == "auto"):
+            try:
+                claimed[concept.name] = claim(concept, wishes[concept.name])
+            except SlotError:
+                if first != "auto" or resume != "auto":
+                    raise
+                claimed[concept.name] = claim(concept, "auto")
+        yield [claimed[concept.name] for concept in concepts]
     except BaseException:
         for concept in concepts:
             path, old, slot = adapter_path(out, concept), before.get(concept.name), claimed.get(concept.name)
             written = path.exists() and path.stat().st_mtime_ns != finished.get(path)
             if slot is None or written or (old and old.slot == slot) or _half_trained(out, concept) == slot:
                 continue
-            ledger.give_back(concept.name, base.fingerprints, old)
+            # What went wrong before says more than a ledger that cannot be written for the same reason.
+            with suppress(InputError):
+                ledger.give_back(concept.name, base.fingerprints, old)
         raise
+
+
+def _kept_slot(out: Path, concept: Concept, width: int) -> int | Literal["auto"]:
+    """The slot in which files say that a concept is trained or half-trained, whatever the ledger says."""
+    columns = _half_trained(out, concept)
+    if columns is None:
+        with suppress(InputError):
+            columns = Adapter.load(adapter_path(out, concept)).slot
+    return "auto" if columns is None or columns.width != width or columns.start % width else columns.start // width
 
 
 def _half_trained(out: Path, concept: Concept) -> ColumnSlot | None:
@@ -134,7 +191,8 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
         if twice is not None:
             raise InputError(f"two concepts have the {what} {twice}", f"give each its own {what}")
     for concept in concepts:
-        _check_place(out, concept)
+        check_place(out, concept, base)
+        _check_captions(config, concept)
     check_prediction(base.scheduler.config.prediction_type)
     if base.dtype == torch.float16:
         raise InputError("float16 gradients vanish in training", "load the base in bfloat16 or float32")
@@ -148,16 +206,37 @@ def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out:
     check_writable(out)
 
 
-def _check_place(out: Path, concept: Concept) -> None:
-    """Nothing of another concept lies where this one is written. What cannot be read is no loss."""
-    found: dict[Path, list[str]] = {}
+def _check_captions(config: TrainingConfig, concept: Concept) -> None:
+    """No photograph is trained with a token that nothing provides."""
+    for photograph in concept.photographs:
+        for template in config.caption_templates:
+            unknown = unknown_tokens(caption_of(concept, photograph, template), (concept.token,))
+            if unknown:
+                raise InputError(
+                    f"the caption of {photograph.path} names {unknown[0]}, and the token of {concept.name} is "
+                    f"{concept.token}",
+                    "write the token of the concept, or plain words, into the caption",
+                )
+
+
+def check_place(out: Path, concept: Concept, base: Base) -> None:
+    """Nothing of another concept or base lies where this one is written. What cannot be read is no loss."""
+    found: dict[Path, tuple[list[str], str, Mapping[str, str]]] = {}
     with suppress(InputError):
-        path = adapter_path(out, concept)
-        found[path] = [token for part in load_fused(path).parts for token in part.adapter.tokens]
+        path, parts = adapter_path(out, concept), load_fused(adapter_path(out, concept)).parts
+        tokens = [token for part in parts for token in part.adapter.tokens]
+        found[path] = tokens, parts[0].adapter.base_name, parts[0].adapter.fingerprints
     with suppress(InputError):
-        path = checkpoint_path(out, concept)
-        found[path] = [token for token in (read_claim(path).token,) if token]
-    for path, tokens in found.items():
+        path, claim = checkpoint_path(out, concept), read_claim(checkpoint_path(out, concept))
+        found[path] = [token for token in (claim.token,) if token], claim.base, claim.fingerprints
+    for path, (tokens, name, fingerprints) in found.items():
+        differing = [part for part, digest in fingerprints.items() if base.fingerprints.get(part) != digest]
+        if differing:
+            raise InputError(
+                f"{path} is of another base: {name} there, {base.name} here ({', '.join(differing)} "
+                f"{'differs' if len(differing) == 1 else 'differ'})",
+                "write elsewhere with --out; or, to replace it, delete that file",
+            )
         if tokens and tokens != [concept.token]:
             raise InputError(
                 f"{path} is of another concept: it holds {', '.join(tokens)} and {concept.name} is {concept.token}",

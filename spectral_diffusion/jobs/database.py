@@ -1,0 +1,152 @@
+"""Where the queue is kept: DBOS's tables on SQLite or, when several machines share a queue, on Postgres."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+from dbos import DBOSConfig as _DBOSConfig
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.workspace import Workspace
+
+APPLICATION = "spectral-diffusion"
+QUEUE = "jobs"
+WORKFLOW = "run_job"
+# Jobs outlive updates of the package: whatever version queued them, the installed one does them.
+VERSION = "1"
+POLLING_SECONDS = 0.5
+_REMEDY = "check --database, and that its server runs and lets you in"
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of jobs, by its address.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.
+    """
+
+    url: str
+
+    @classmethod
+    def locate(cls, workspace: Workspace, explicit: str | None = None) -> "Database":
+        """The given one, else `$SPECTRAL_DIFFUSION_DATABASE`, else `jobs.sqlite` in the workspace.
+
+        Raises:
+            InputError: Not an address of SQLite or Postgres.
+        """
+        url = explicit or os.environ.get("SPECTRAL_DIFFUSION_DATABASE")
+        if not url:
+            return cls(f"sqlite:///{workspace.jobs_database.resolve()}")
+        try:
+            kind = make_url(url).get_backend_name()
+        except ArgumentError as error:
+            raise InputError(f"--database {url[:20]}... is no address of a database", _example()) from error
+        if kind not in ("sqlite", "postgresql"):
+            raise InputError(f"--database names a {kind} database", _example())
+        if kind == "postgresql":
+            url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        return cls(url)
+
+    def __str__(self) -> str:
+        return make_url(self.url).render_as_string(hide_password=True)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite database."""
+        parsed = make_url(self.url)
+        return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever queued in it; of a server that is not known beforehand."""
+        return self.file is None or self.file.is_file()
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """Connections for the tables that are ours."""
+        if self.file is not None:
+            # Several workers write to one file: they wait for each other instead of failing.
+            return sa.create_engine(self.url, connect_args={"timeout": 30})
+        return sa.create_engine(make_url(self.url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+    def prepare(self) -> None:
+        """Make the tables where they are missing.
+
+        Raises:
+            InputError: The database cannot be reached or written to.
+        """
+        with self.reached():
+            if self.file is not None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            DBOS.migrate(self.url)
+
+    def connect(self) -> DBOSClient:
+        """A client that queues, asks and cancels.
+
+        Raises:
+            InputError: The database cannot be reached.
+        """
+        with self.reached():
+            # JSON, never pickles: who can write to the database must not be able to run code in the workers.
+            return DBOSClient(
+                system_database_url=self.url,
+                serializer=DBOSPortableJSONSerializer(),
+                application_name=APPLICATION,
+                retry_connection_errors=False,
+            )
+
+    def config(self, executor_id: str) -> _DBOSConfig:
+        """How a worker takes part."""
+        return {
+            "name": APPLICATION,
+            "system_database_url": self.url,
+            "executor_id": executor_id,
+            "application_version": VERSION,
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "CRITICAL",
+            "use_listen_notify": False,
+            "scheduler_polling_interval_sec": 3600.0,
+        }
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Faults of the database in words for people.
+
+        Raises:
+            InputError: Whatever the database refused.
+        """
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            said = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+            raise InputError(f"the jobs' database {self} cannot be used ({said})", _REMEDY) from error
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[sa.Connection]:
+        """A transaction; of all that hold a lock of this name, on all machines, one at a time goes on."""
+        with self.engine.connect() as connection:
+            if self.file is not None:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+            yield connection
+            connection.commit()
+
+    def now(self) -> sa.ColumnElement[Any]:
+        """The database's clock, seconds since 1970: the one clock that all machines share."""
+        if self.file is not None:
+            return sa.literal_column("(julianday('now') - 2440587.5) * 86400.0")
+        return sa.literal_column("extract(epoch from clock_timestamp())")
+
+
+def _example() -> str:
+    return "write sqlite:////absolute/path/jobs.sqlite or postgresql://USER:PASSWORD@HOST/NAME"

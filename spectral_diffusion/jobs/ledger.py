@@ -1,0 +1,93 @@
+"""The ledger of a store: a file in the workspace, or one elsewhere that the queue's database guards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.specs import Spec
+from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.ledger import Claim, Ledger
+from spectral_diffusion.workspace import Workspace
+
+
+class _RemoteLedger(Ledger):
+    """A ledger in a place without file locks: it is fetched, changed and sent back while the database holds a lock."""
+
+    def __init__(self, store: Store, database: Database, here: Path) -> None:
+        super().__init__(here / "ledger.json")
+        self._store, self._database = store, database
+        self._name = Workspace(Path()).ledger_path.name
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._database.reached(), self._database.locked("ledger"):
+            self._fetch()
+            before = self.path.read_bytes() if self.path.exists() else None
+            yield
+            after = self.path.read_bytes() if self.path.exists() else None
+            if after is not None and after != before:
+                self._store.write(self._name, after)
+
+    def _fetch(self) -> None:
+        content = self._store.read(self._name)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            self.path.unlink(missing_ok=True)
+        else:
+            self.path.write_bytes(content)
+
+
+def ledger_of(store: Store, database: Database, scratch: Path) -> Ledger:
+    """Who holds which columns, for all that share a store.
+
+    Args:
+        store: Where the ledger is.
+        database: Guards it where the store is no folder.
+        scratch: A folder of this machine for its copy.
+    """
+    if store.folder is not None:
+        return Ledger(Workspace(store.folder).ledger_path)
+    return _RemoteLedger(store, database, scratch)
+
+
+def release_vain(spec: Spec, folder: JobFolder, database: Database) -> None:
+    """Free the columns that a cancelled training holds without having made an adapter in them.
+
+    Who trained a concept before keeps what that adapter has. A retry takes the same columns again if they are free.
+
+    Raises:
+        InputError: The ledger cannot be read or written.
+    """
+    if spec.kind != "train":
+        return
+    ledger = ledger_of(folder.store, database, folder.path)
+    for name in spec.concepts:
+        try:
+            half = read_claim(folder.work / FOLDER / f"{name}.safetensors")
+        except InputError:
+            continue
+        finished = _claim_of(folder.store, f"{spec.out}/{name}.safetensors", folder.path)
+        held = next(
+            (claim for claim in ledger.holders() if claim.concept == name and claim.on_base(half.fingerprints)), None
+        )
+        if held is not None and held.slot == half.slot and (finished is None or finished.slot != half.slot):
+            ledger.give_back(name, half.fingerprints, finished)
+
+
+def _claim_of(store: Store, name: str, scratch: Path) -> Claim | None:
+    """What a finished adapter in the store has, if there is one."""
+    content = store.read(name)
+    if content is None:
+        return None
+    path = scratch / ".finished.safetensors"
+    try:
+        path.write_bytes(content)
+        return Claim.of(Adapter.load(path))
+    except InputError:
+        return None
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,199 @@
+"""What a job is: plain values that fit into JSON. Files are named by where they lie in the store."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from spectral_diffusion.errors import InputError
+
+SHA256 = r"^[0-9a-f]{64}$"
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Finite = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AdapterInput(_Spec):
+    """An adapter or fused file.
+
+    Args:
+        blob: sha256 of the file, its name in the store.
+        name: What the person called it.
+        strength: Scales its change.
+    """
+
+    blob: str = Field(pattern=SHA256)
+    name: Name
+    strength: Finite = 1.0
+
+
+class ImageInput(_Spec):
+    """A picture: sha256 of the file, and what the person called it."""
+
+    blob: str = Field(pattern=SHA256)
+    name: Name
+
+
+class Fusing(_Spec):
+    """How adapters go together; see `fusion.fuse`."""
+
+    adapters: tuple[AdapterInput, ...] = ()
+    rename: dict[str, str] = {}
+    factor_scale: float | None = Field(default=None, ge=-10, le=10, allow_inf_nan=False)
+    on_overlap: Literal["refuse", "warn"] = "refuse"
+    allow_other_base: bool = False
+
+
+class TrainSpec(_Spec):
+    """Train concepts, whose photographs lie in the job's `input/`.
+
+    Args:
+        concepts: Names of the folders there.
+        config: The whole recipe.
+        slot: As for `train_concepts`.
+        out: Where the adapters go, from the root of the store.
+    """
+
+    kind: Literal["train"] = "train"
+    concepts: tuple[Name, ...] = Field(min_length=1)
+    config: dict[str, Any]
+    slot: int | Literal["auto"] = "auto"
+    out: str = "adapters"
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return f"train {', '.join(self.concepts)}"
+
+
+class FuseSpec(_Spec):
+    """Fuse adapters into one file.
+
+    Args:
+        fusing: Which, and how.
+        out: The file, from the root of the store.
+    """
+
+    kind: Literal["fuse"] = "fuse"
+    fusing: Fusing
+    out: str
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return f"fuse {', '.join(adapter.name for adapter in self.fusing.adapters)}"
+
+
+class GenerateSpec(_Spec):
+    """Draw pictures.
+
+    Args:
+        base: The model to load.
+        fusing: The concepts.
+        prompt, negative_prompt, seed, count, steps, guidance_scale, width_px, height_px: As for `generate`; without
+            sizes the base's own.
+        out: The folder, from the root of the store.
+    """
+
+    kind: Literal["generate"] = "generate"
+    base: Name
+    fusing: Fusing
+    prompt: str = Field(max_length=10_000)
+    negative_prompt: str = Field(max_length=10_000)
+    seed: int = Field(ge=0, lt=2**63)
+    count: int = Field(ge=1, le=10_000)
+    steps: int = Field(ge=1, le=1000)
+    guidance_scale: float = Field(ge=1, le=100, allow_inf_nan=False)
+    width_px: int | None = Field(default=None, ge=16, le=4096)
+    height_px: int | None = Field(default=None, ge=16, le=4096)
+    out: str = "images"
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return f"draw {self.count} x {self.prompt[:60]}"
+
+
+class ScoreSpec(_Spec):
+    """Score pictures, the photographs to compare with being in the job's `input/`.
+
+    Args:
+        images: The pictures.
+        references: Names of the concept folders.
+        prompt, trials, scorer: As on the command line.
+    """
+
+    kind: Literal["score"] = "score"
+    images: tuple[ImageInput, ...] = Field(min_length=1)
+    references: tuple[Name, ...] = ()
+    prompt: str | None = Field(default=None, max_length=10_000)
+    trials: int | None = Field(default=None, ge=1)
+    scorer: str | None = Field(default=None, max_length=4096)
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return f"score {len(self.images)} pictures"
+
+
+class DemoSpec(_Spec):
+    """The whole job on the sample concepts.
+
+    Args:
+        config: The whole recipe.
+        seed: Of the pictures.
+        out: The folder, from the root of the store.
+    """
+
+    kind: Literal["demo"] = "demo"
+    config: dict[str, Any]
+    seed: int = Field(ge=0, lt=2**63)
+    out: str = "outputs/demo"
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return "demo"
+
+
+Spec = Annotated[TrainSpec | FuseSpec | GenerateSpec | ScoreSpec | DemoSpec, Field(discriminator="kind")]
+_SPEC: TypeAdapter[Spec] = TypeAdapter(Spec)
+# Who draws a picture waits for it; who trains does something else meanwhile.
+_QUICK, _LONG = 1, 2
+
+
+def read_spec(values: Any) -> Spec:
+    """A job from its plain values.
+
+    Raises:
+        InputError: They are not a job's, or of a newer version.
+    """
+    try:
+        return _SPEC.validate_json(values if isinstance(values, str | bytes) else json.dumps(values))
+    except (ValidationError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"the job cannot be read ({said})", "update spectral-diffusion, or queue it again") from error
+
+
+def build_spec(kind: str, **values: Any) -> Any:
+    """A job of that kind.
+
+    Raises:
+        InputError: Naming every value that is out of bounds.
+    """
+    try:
+        return _SPEC.validate_python({"kind": kind, **values})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{fault['loc'][-1]} {str(fault.get('input'))[:60]!r}: {fault['msg'].lower()}"
+            for fault in error.errors()[:5]
+        )
+        raise InputError(f"the job cannot be queued: {faults}", "correct these values") from error
+
+
+def priority(spec: Spec) -> int:
+    """Its place in the queue: the lower ones first, and in each the older ones."""
+    return _LONG if spec.kind in ("train", "demo") else _QUICK

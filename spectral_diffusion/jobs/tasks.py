@@ -1,0 +1,258 @@
+"""How each kind of job is done, by the same functions as the verb of that name."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from spectral_diffusion.config import Config
+from spectral_diffusion.diffusion.base import Base
+from spectral_diffusion.diffusion.dataset import load_concept
+from spectral_diffusion.diffusion.pipeline import GeneratedImage, generate, save_generated
+from spectral_diffusion.diffusion.samples import sampler
+from spectral_diffusion.diffusion.scoring import score_pictures
+from spectral_diffusion.diffusion.trainer import StepReport, check_place, train_concepts
+from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.ledger import ledger_of
+from spectral_diffusion.jobs.progress import ProgressWriter
+from spectral_diffusion.jobs.specs import DemoSpec, FuseSpec, GenerateSpec, ScoreSpec, Spec, TrainSpec
+from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.warm import Warm
+
+
+class Stopped(BaseException):
+    """The job was asked to stop."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a job is done with.
+
+    Args:
+        folder: Its files.
+        database: The queue's, which also guards the ledger where the store is no folder.
+        warm: What is at hand from the jobs before.
+        progress: Where it tells how far it is.
+        should_stop: Whether it was asked to stop; looked at often.
+        micro_batch_size: How many rows of a batch fit into memory at once; 0 is all.
+    """
+
+    folder: JobFolder
+    database: Database
+    warm: Warm
+    progress: ProgressWriter
+    should_stop: Callable[[], bool]
+    micro_batch_size: int = 0
+
+    @property
+    def store(self) -> Store:
+        """Where all files are."""
+        return self.folder.store
+
+    def check_stop(self) -> None:
+        """Go on only if nobody asked to stop.
+
+        Raises:
+            Stopped: Somebody did.
+        """
+        if self.should_stop():
+            raise Stopped
+
+    def recipe(self, values: dict[str, Any]) -> Config:
+        """A job's recipe, for the memory that there is."""
+        config = Config.model_validate(values)
+        return (
+            config.override({"training.micro_batch_size": self.micro_batch_size}) if self.micro_batch_size else config
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job made.
+
+    Args:
+        files: Where each file goes in the store, by where it lies in the job's `work/`.
+        answer: What the verb answers, as plain values.
+    """
+
+    files: dict[str, str]
+    answer: dict[str, Any] = field(default_factory=dict)
+
+
+def run_task(spec: Spec, tools: Tools) -> Outcome:
+    """Do a job, or go on with it; the same job done twice makes the same files.
+
+    Raises:
+        Stopped: It was asked to stop, and left what is needed to go on.
+        SpectralDiffusionError: What it was given cannot be used.
+    """
+    tools.folder.work.mkdir(parents=True, exist_ok=True)
+    match spec:
+        case TrainSpec():
+            return _train(spec, tools)
+        case FuseSpec():
+            return _fuse(spec, tools)
+        case GenerateSpec():
+            return _generate(spec, tools)
+        case ScoreSpec():
+            return _score(spec, tools)
+        case DemoSpec():
+            return _demo(spec, tools)
+
+
+def _tell_step(tools: Tools) -> Callable[[StepReport], None]:
+    def tell(report: StepReport) -> None:
+        tools.progress.add_loss(report.concept, report.step, report.loss)
+        tools.progress.tell(
+            stage=f"training {report.concept}",
+            step=report.step,
+            steps=report.steps,
+            loss=report.loss,
+            steps_per_second=report.steps_per_second,
+            seconds_left=report.seconds_left,
+        )
+
+    return tell
+
+
+def _base(tools: Tools, name: str) -> Base:
+    tools.progress.tell(now=True, stage=f"loading {Path(name).name}", step=0, steps=0)
+    return tools.warm.base(name)
+
+
+def _train(spec: TrainSpec, tools: Tools) -> Outcome:
+    config = tools.recipe(spec.config)
+    base = _base(tools, config.base)
+    concepts = [load_concept(tools.folder.input / name) for name in spec.concepts]
+    if tools.store.folder is not None:
+        for concept in concepts:
+            check_place(tools.store.folder / spec.out, concept, base)
+    tools.progress.tell(now=True, stage="preparing")
+    try:
+        adapters = train_concepts(
+            config,
+            base,
+            concepts,
+            ledger_of(tools.store, tools.database, tools.folder.path),
+            _tell_step(tools),
+            out=tools.folder.work,
+            slot=spec.slot,
+            resume="auto",
+            draw_samples=sampler(base, config),
+            should_stop=tools.should_stop,
+        )
+    except KeyboardInterrupt:
+        raise Stopped from None
+    names = [f"{adapter.name}.safetensors" for adapter in adapters]
+    return Outcome(
+        {name: f"{spec.out}/{name}" for name in names},
+        {
+            "adapters": [
+                {
+                    "name": adapter.name,
+                    "tokens": list(adapter.tokens),
+                    "slot": {"start": adapter.slot.start, "width": adapter.slot.width},
+                    "file": f"{spec.out}/{name}",
+                }
+                for adapter, name in zip(adapters, names, strict=True)
+            ]
+        },
+    )
+
+
+def _fuse(spec: FuseSpec, tools: Tools) -> Outcome:
+    tools.progress.tell(now=True, stage="fusing")
+    fused = tools.warm.fused(tools.store, spec.fusing)
+    assert fused is not None, "fuse jobs name adapters"
+    fused.save(tools.folder.work / "fused.safetensors")
+    parts = [{"name": part.adapter.name, "strength": part.strength} for part in fused.parts]
+    return Outcome({"fused.safetensors": spec.out}, {"file": spec.out, "parts": parts})
+
+
+def _generate(spec: GenerateSpec, tools: Tools) -> Outcome:
+    base = _base(tools, spec.base)
+    fused = tools.warm.fused(tools.store, spec.fusing)
+    files: dict[str, str] = {}
+    seeds: dict[str, int] = {}
+
+    def tell(step: int, steps: int) -> None:
+        tools.check_stop()
+        tools.progress.tell(stage="drawing", step=step, steps=steps)
+
+    def keep(picture: GeneratedImage) -> None:
+        # Named after the job, so that it is the same file however often it is drawn.
+        name = f"{picture.settings.file_stem}_{tools.folder.id}.png"
+        save_generated(picture, tools.folder.work / name)
+        files[name] = f"{spec.out}/{name}"
+        seeds[files[name]] = picture.settings.seed
+
+    generate(
+        base,
+        fused,
+        spec.prompt,
+        seed=spec.seed,
+        steps=spec.steps,
+        guidance_scale=spec.guidance_scale,
+        width_px=spec.width_px or base.native_size,
+        height_px=spec.height_px or base.native_size,
+        negative_prompt=spec.negative_prompt,
+        count=spec.count,
+        allow_other_base=spec.fusing.allow_other_base,
+        on_step=tell,
+        on_image=keep,
+    )
+    return Outcome(files, {"pictures": [{"file": file, "seed": seed} for file, seed in seeds.items()]})
+
+
+def _score(spec: ScoreSpec, tools: Tools) -> Outcome:
+    tools.progress.tell(now=True, stage="scoring")
+    concepts = [load_concept(tools.folder.input / name) for name in spec.references]
+    found = score_pictures(
+        [tools.store.blob(image.blob) for image in spec.images],
+        concepts,
+        spec.prompt,
+        trials=spec.trials,
+        scorer=spec.scorer,
+        device=tools.warm.device,
+        load=tools.warm.scorer,
+    )
+    answer = json.loads(json.dumps(found.to_dict()))
+    name = "score.json"
+    (tools.folder.work / name).write_text(json.dumps(answer, indent=1), encoding="utf-8")
+    return Outcome({name: f"scores/{tools.folder.id}.json"}, answer)
+
+
+def _demo(spec: DemoSpec, tools: Tools) -> Outcome:
+    from spectral_diffusion.demo import run_demo
+    from spectral_diffusion.demo_page import write_demo
+    from spectral_diffusion.workspace import SAMPLES, sample_concepts
+
+    config = tools.recipe(spec.config)
+
+    def begin(stage: str) -> None:
+        tools.check_stop()
+        tools.progress.tell(now=True, stage=stage, step=0, steps=0, seconds_left=None)
+
+    out = tools.folder.work / "demo"
+    try:
+        result = run_demo(
+            config,
+            [sample_concepts() / name for name in SAMPLES],
+            out,
+            device=tools.warm.device,
+            seed=spec.seed,
+            on_stage=begin,
+            on_step=_tell_step(tools),
+            resume="auto",
+            should_stop=tools.should_stop,
+        )
+    except KeyboardInterrupt:
+        raise Stopped from None
+    values = write_demo(result, out)
+    made = [path for path in sorted(out.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    files = {path.relative_to(tools.folder.work).as_posix(): path.relative_to(out).as_posix() for path in made}
+    return Outcome(
+        {source: str(PurePosixPath(spec.out) / name) for source, name in files.items()},
+        {"report": str(PurePosixPath(spec.out) / "report.html"), **json.loads(json.dumps(values))},
+    )
