@@ -196,6 +196,9 @@ def _open(path: Path) -> Iterator[Image.Image]:
         if head[8:16] == b"WEBPVP8X":
             # Pillow makes the canvas of an animation as soon as it is opened.
             _check_size(path, *(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+        elif head[:4] == b"\x89PNG":
+            # Before Pillow does it with a limit of its own, and without telling the sides.
+            _check_size(path, *(int.from_bytes(head[at : at + 4]) for at in (16, 20)))
         file.seek(0)
         try:
             with _decoding(path), Image.open(file, formats=FORMATS) as image:
@@ -211,7 +214,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
 def _decoding(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             yield
     except (InputError, MemoryError, UnidentifiedImageError, Image.DecompressionBombError):
         raise

@@ -78,15 +78,18 @@ def value(number: float) -> bytes:
 
 
 def entry(**changes: Any) -> bytes:
+    """The sound file with one tensor described otherwise."""
     return outer(lambda header: header["unet.up.to_k.S"].update(changes))
 
 
 def zeros() -> bytes:
+    """The sound file with nothing but zeros."""
     header, data = taken_apart(sound())
     return put_together(json.dumps(header).encode(), bytes(len(data)))
 
 
 def archive(kind: str) -> bytes:
+    """A little archive: a zip, a tar, or what torch saves."""
     buffer = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(buffer, "w") as archive:
@@ -100,6 +103,8 @@ def archive(kind: str) -> bytes:
 
 
 def tiny_tensors(count: int) -> bytes:
+    """The sound file with tensors of no number each."""
+
     def many(header: dict[str, Any]) -> None:
         header.update({f"x{index}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for index in range(count)})
 
@@ -107,10 +112,12 @@ def tiny_tensors(count: int) -> bytes:
 
 
 def many_modules(header: dict[str, Any]) -> None:
+    """More modules than any base has."""
     header["modules"] = [f"unet.m{index}" for index in range(10_001)]
 
 
 def renamed_module(name: str) -> bytes:
+    """The sound file with another module path, everywhere."""
     header, data = taken_apart(sound())
     own = json.loads(header["__metadata__"]["spectral_diffusion"])
     own["modules"] = [name if module == "unet.up.to_k" else module for module in own["modules"]]
@@ -120,6 +127,7 @@ def renamed_module(name: str) -> bytes:
 
 
 def renamed_token(name: str) -> bytes:
+    """The sound file with another token, everywhere."""
     header, data = taken_apart(sound())
     own = json.loads(header["__metadata__"]["spectral_diffusion"])
     own["tokens"] = {name: own["tokens"]["<octo>"]}
@@ -129,6 +137,7 @@ def renamed_token(name: str) -> bytes:
 
 
 def nested(depth: int) -> Any:
+    """A list in a list in a list."""
     tree: Any = 0
     for _ in range(depth):
         tree = [tree]

@@ -13,6 +13,7 @@ from tests.hostile.adapter_files import (
     archive,
     entry,
     inner,
+    many_modules,
     nested,
     outer,
     own_text,
@@ -136,7 +137,7 @@ INNER = {
         for name in ("unet..x", "unet.a/b", "unet.a b", "unet.\u202e", "vae.x", "x" * 400)
     },
     "modules a text": (inner(lambda h: h.update(modules="unet")), "no module"),
-    "10 001 modules": (inner(_many_modules), "no module"),
+    "10 001 modules": (inner(many_modules), "no module"),
     "a base of two lines": (inner(lambda h: h.update(base_name="a\nb")), "base_name"),
     "a version that clears the screen": (inner(lambda h: h.update(package_version="\x1b[2J")), "package_version"),
     **{f"the value {number}": (value(number), "not finite") for number in (float("nan"), float("inf"), float("-inf"))},
