@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import os
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,10 @@ from spectral_diffusion.reading import check_path
 PACKAGE = Path(__file__).resolve().parent
 SAMPLES = ("octo", "shelly", "spot")
 """Names of the concepts that travel with the package."""
+STALE_SECONDS = 3600.0
+"""No write takes that long: a temporary file that is older belongs to nobody."""
+_HEX = "[0-9a-f]{16}"
+_STALE = re.compile(rf"\..{{1,40}}\.{_HEX}(\..*)?")
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}{path.suffix}")
+        beside = path.with_name(os.urandom(8).hex().join(_around(path.name)))
         _create(beside)
         temporary = beside
         write(temporary)
@@ -119,6 +125,30 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sweep_stale(folder: Path, name: str | None = None) -> None:
+    """Remove what `write_atomically` left where its process was killed while it wrote.
+
+    Only files older than an hour go, as a younger one may belong to somebody who still writes. What cannot be removed
+    stays.
+
+    Args:
+        folder: Where to look; not below it.
+        name: Of the one file that was being written. None: any.
+    """
+    pattern = _STALE if name is None else re.compile(_HEX.join(map(re.escape, _around(name))))
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS
+                if old and pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    os.unlink(entry.path)
+
+
+def _around(name: str) -> tuple[str, str]:
+    """What stands before and after the random part in the name of a file that is being written."""
+    return f".{name[:40]}.", Path(name).suffix
 
 
 def create_new(path: Path) -> bool:
@@ -180,6 +210,7 @@ def check_writable(folder: Path) -> None:
     check_path(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     probe = folder / ".write-test"
+    sweep_stale(folder, probe.name)
     write_atomically(probe, lambda temporary: temporary.write_bytes(b""))
     # Other work that begins in the same folder may have removed it already.
     probe.unlink(missing_ok=True)

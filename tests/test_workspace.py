@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from spectral_diffusion.errors import DiskFullError, InputError
-from spectral_diffusion.workspace import Workspace, cache_folder, create_new, write_atomically
+from spectral_diffusion.workspace import (
+    STALE_SECONDS,
+    Workspace,
+    cache_folder,
+    create_new,
+    sweep_stale,
+    write_atomically,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -92,3 +99,28 @@ def test_the_workspace_is_the_given_one_then_the_variable_then_here(
 def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPECTRAL_DIFFUSION_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+def test_what_a_killed_writer_left_goes_after_an_hour_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("octo.safetensors", "octo[1].safetensors", "a name longer than the forty letters that are kept.png"):
+        code = (
+            "import os, pathlib, signal, sys\n"
+            "from spectral_diffusion.workspace import write_atomically\n"
+            "write_atomically(pathlib.Path(sys.argv[1]), lambda temporary: os.kill(os.getpid(), 9))\n"
+        )
+        assert subprocess.run([sys.executable, "-c", code, str(tmp_path / name)]).returncode != 0
+    left = sorted(tmp_path.iterdir())
+    assert len(left) == 3
+    others = [tmp_path / name for name in ("octo.safetensors", ".octo.safetensors.old", ".hidden", ".a.0123.png")]
+    for path in others:
+        path.write_bytes(b"")
+    sweep_stale(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 7
+    for path in tmp_path.iterdir():
+        os.utime(path, (path.stat().st_mtime - STALE_SECONDS - 1,) * 2)
+    sweep_stale(tmp_path, "octo.safetensors")
+    assert len(list(tmp_path.iterdir())) == 6
+    assert [path.name[:9] for path in left if path.exists()] == [".a name l", ".octo[1]."]
+    sweep_stale(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+    sweep_stale(tmp_path / "missing")

@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +138,9 @@ class Base:
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         return (torch.cat(latents) - shift) * vae.config.scaling_factor
 
-    def companions(self, count: int, seed: int, *, wide_count: int = 0) -> list[Companion]:
+    def companions(
+        self, count: int, seed: int, *, wide_count: int = 0, on_picture: Callable[[], object] = lambda: None
+    ) -> list[Companion]:
         """Pictures of other things with captions and a free place, to set a concept beside them (cut-mix).
 
         The toybox renders them; any other base draws them itself from everyday prompts.
@@ -147,13 +149,19 @@ class Base:
             count: How many.
             seed: The same seed gives the same pictures.
             wide_count: How many more, after the others, on canvases half as wide again.
+            on_picture: Called before each that the base draws itself, which takes a while. What it raises ends that.
         """
         side = self.native_size
         if self.is_toybox:
             return companions(count, seed, width_px=side, height_px=side, wide_count=wide_count)
         with self.lock:
-            square = draw_companions(self.pipeline(), count, seed, width_px=side, height_px=side)
-            return square + draw_companions(self.pipeline(), wide_count, seed, width_px=side * 3 // 2, height_px=side)
+            return [
+                companion
+                for number, width in ((count, side), (wide_count, side * 3 // 2))
+                for companion in draw_companions(
+                    self.pipeline(), number, seed, width_px=width, height_px=side, on_picture=on_picture
+                )
+            ]
 
 
 def load_base(

@@ -5,6 +5,7 @@ order of the data follow from the seed and the step alone, so the step is all th
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,13 @@ _MAY_CHANGE = frozenset(
     )
 )
 
+# What can change neither what is trained nor how, but for rounding.
+_WITHOUT_EFFECT = frozenset(("micro_batch_size", "checkpoint_every", "sample_every", "tensorboard"))
+
+
+class TrainingWarning(UserWarning):
+    """Something about a training that a person should know and that is no error."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -53,21 +61,29 @@ class Checkpoint:
         step: Steps taken.
         claim: The columns it trains, by which the ledger can be rebuilt.
         identity: What must be the same to continue, see `identify`.
+        recipe: What must be the same to end as if nothing had happened, see `recipe_of`.
         state: `Engine.state()`.
     """
 
     step: int
     claim: Claim
     identity: Mapping[str, Any]
+    recipe: Mapping[str, Any]
     state: Mapping[str, Tensor]
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all.
 
         Raises:
-            InputError: The folder cannot be written to, or the disk is full; an older checkpoint stays as it was.
+            DiskFullError: The disk is full; an older checkpoint stays as it was.
+            InputError: The folder cannot be written to; an older checkpoint stays as it was.
         """
-        header = {"step": self.step, "claim": self.claim.model_dump(mode="json"), "identity": dict(self.identity)}
+        header = {
+            "step": self.step,
+            "claim": self.claim.model_dump(mode="json"),
+            "identity": dict(self.identity),
+            "recipe": dict(self.recipe),
+        }
         content = save(dict(self.state), {HEADER: json.dumps(header)})
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
@@ -81,7 +97,7 @@ class Checkpoint:
         header, state = _read(path, with_state=True)
         try:
             claim = Claim.model_validate(header["claim"])
-            found = cls(int(header["step"]), claim, dict(header["identity"]), state)
+            found = cls(int(header["step"]), claim, dict(header["identity"]), dict(header.get("recipe") or {}), state)
         except (KeyError, ValueError, TypeError) as error:
             raise damaged(path, error) from error
         differing = [
@@ -95,6 +111,22 @@ class Checkpoint:
                 "continue with the same photographs and options, or train again without --resume",
             )
         return found
+
+    def check_recipe(self, path: Path, recipe: Mapping[str, Any]) -> None:
+        """Refuse one from which another recipe would end as none of both.
+
+        Raises:
+            InputError: The recipes differ; what does is named.
+        """
+        differing = [
+            f"{key}: {recipe.get(key)}, there {self.recipe.get(key)}"
+            for key in sorted({*recipe, *self.recipe})
+            if recipe.get(key) != self.recipe.get(key)
+        ]
+        if differing:
+            raise InputError(
+                f"the checkpoint {path} is of another recipe: {'; '.join(differing)}", "train again without --resume"
+            )
 
 
 def identify(config: TrainingConfig, base: Base, concept: Concept, slot: ColumnSlot) -> dict[str, Any]:
@@ -111,6 +143,24 @@ def identify(config: TrainingConfig, base: Base, concept: Concept, slot: ColumnS
         "photographs with captions and masks": tell_photographs(concept),
         **config.model_dump(mode="json", exclude=set(_MAY_CHANGE)),
     }
+
+
+def recipe_of(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what an adapter notes of its training, all that decides how it ends."""
+    return {key: value for key, value in noted.items() if key not in _WITHOUT_EFFECT}
+
+
+def read_recipe(path: Path) -> dict[str, Any] | None:
+    """The recipe a checkpoint was made by; None where it cannot be read."""
+    try:
+        return dict(_read(path, with_state=False)[0]["recipe"])
+    except (InputError, KeyError, ValueError, TypeError):
+        return None
+
+
+def warn(text: str) -> None:
+    """Warns: TrainingWarning: Always."""
+    warnings.warn(TrainingWarning(text), stacklevel=3)
 
 
 def tell_photographs(concept: Concept) -> str:

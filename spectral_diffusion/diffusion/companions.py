@@ -4,6 +4,7 @@ Where the toybox knows its scenes, here nothing but the prompt is known. So the 
 the picture, its caption names both from left to right, and no shadow is painted, as nobody knows the light.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,7 +33,13 @@ _SIZE, _FLOOR, _TOP, _BOTTOM = 0.62, 0.88, 0.37, 0.92
 
 
 def draw_companions(
-    pipeline: StableDiffusionPipeline, count: int, seed: int, *, width_px: int, height_px: int
+    pipeline: StableDiffusionPipeline,
+    count: int,
+    seed: int,
+    *,
+    width_px: int,
+    height_px: int,
+    on_picture: Callable[[], object] = lambda: None,
 ) -> list[Companion]:
     """Draw companions with a base.
 
@@ -41,13 +48,18 @@ def draw_companions(
         count: How many.
         seed: The same seed gives the same pictures.
         width_px, height_px: The canvas.
+        on_picture: Called before each picture. What it raises ends the work.
 
     Raises:
         InputError: The base drew values that are not finite.
     """
     sampler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, algorithm_type="dpmsolver++")
     pipeline.scheduler = sampler
-    return [_companion(pipeline, seed, index, width_px, height_px) for index in range(count)]
+    companions = []
+    for index in range(count):
+        on_picture()
+        companions.append(_companion(pipeline, seed, index, width_px, height_px))
+    return companions
 
 
 def _companion(pipeline: StableDiffusionPipeline, seed: int, index: int, width_px: int, height_px: int) -> Companion:

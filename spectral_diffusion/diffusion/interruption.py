@@ -2,9 +2,21 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training ended because somebody wished so.
+
+    Args:
+        finished: Names of the concepts that are finished nevertheless.
+    """
+
+    def __init__(self, finished: Sequence[str]) -> None:
+        super().__init__()
+        self.finished = tuple(finished)
 
 
 class Interruption:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -96,8 +96,16 @@ def step_generator(seed: int, *purpose: object) -> torch.Generator:
 
 
 @torch.no_grad()
-def prepare(base: Base, concept: Concept, config: TrainingConfig) -> Material:
+def prepare(
+    base: Base, concept: Concept, config: TrainingConfig, on_part: Callable[[], object] = lambda: None
+) -> Material:
     """Find masks, compose, and encode everything the training will look at.
+
+    Args:
+        base: The model, unadapted.
+        concept: What to learn.
+        config: The recipe.
+        on_part: Called between photographs, and between the pictures that the base draws. What it raises ends the work.
 
     Raises:
         InputError: The base cannot give what was chosen.
@@ -106,6 +114,7 @@ def prepare(base: Base, concept: Concept, config: TrainingConfig) -> Material:
     images: list[Image.Image] = []
     masks: list[Tensor] = []
     for photograph in concept.photographs:
+        on_part()
         image, mask = fit(photograph.image, photograph.mask, side, side)
         if mask is None:
             mask = concept_mask(base, image, concept.class_word, config.masks)
@@ -126,11 +135,12 @@ def prepare(base: Base, concept: Concept, config: TrainingConfig) -> Material:
     latents, inside = _encode(base, pixels, stacked)
     photographs = Pool(latents, _weights(inside, config.mask_background_weight), captions)
     cut_outs = [cut for cut in map(cut_out, images, masks) if cut is not None]
-    square, wide = _companions(base, config) if cut_outs else ([], [])
+    square, wide = _companions(base, config, on_part) if cut_outs else ([], [])
+    on_part()
     return Material(
         photographs,
         _compositions(base, concept, config, cut_outs, square),
-        _priors(base, concept, config),
+        _priors(base, concept, config, on_part),
         _compositions(base, concept, config, cut_outs, wide),
     )
 
@@ -240,7 +250,9 @@ def _compositions(
     )
 
 
-def _companions(base: Base, config: TrainingConfig) -> tuple[list[Companion], list[Companion]]:
+def _companions(
+    base: Base, config: TrainingConfig, on_part: Callable[[], object]
+) -> tuple[list[Companion], list[Companion]]:
     """The base's square and wide companions, made once for all concepts: a renderer or a denoiser needs a while."""
     count = config.companions_count if config.cutmix_probability else 0
     # Wide pictures come in fewer steps.
@@ -248,17 +260,18 @@ def _companions(base: Base, config: TrainingConfig) -> tuple[list[Companion], li
     held = _COMPANIONS.setdefault(base, {})
     key = (count, wide_count, config.seed)
     if key not in held:
-        held[key] = base.companions(count, config.seed, wide_count=wide_count)
+        held[key] = base.companions(count, config.seed, wide_count=wide_count, on_picture=on_part)
     return held[key][:count], held[key][count:]
 
 
-def _priors(base: Base, concept: Concept, config: TrainingConfig) -> Pool | None:
+def _priors(base: Base, concept: Concept, config: TrainingConfig, on_part: Callable[[], object]) -> Pool | None:
     """Pictures of the class word, drawn as latents by the base before it is changed (DreamBooth, Ruiz et al. 2022)."""
     if not config.prior_weight:
         return None
     prompt = f"a photo of a {concept.class_word}"
     latents = []
     for index in range(config.prior_count):
+        on_part()
         drawn: Any = base.pipeline()(
             prompt,
             width=config.resolution_px,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from spectral_diffusion.diffusion.base import Base
@@ -39,7 +39,8 @@ def spectra(
         base: The model, unadapted: its weights must be those of its fingerprint.
         modules: Weights by path, as `target_modules` names them.
         columns: How many columns, counted from the largest singular value.
-        on_module: Told (done, total) after each weight that had to be decomposed.
+        on_module: Told (done, total) after each weight that had to be decomposed. What it raises ends the work; what
+            was decomposed until then is cached.
 
     Returns:
         For each path U (out, columns), S (columns,), Vh (columns, in), float32 on the base's device; convolutions
@@ -83,15 +84,17 @@ def _component_spectra(
         if keys[path] in stored and _fits(stored[keys[path]], module, kept)
     }
     missing = [path for path in modules if keys[path] not in cached]
-    for done, path in enumerate(missing, start=1):
-        weight = flat_weight(modules[path])
-        spectrum = decompose(weight, min(kept, *weight.shape))
-        cached[keys[path]] = Spectrum(*(part.contiguous().cpu() for part in spectrum))
-        if on_module is not None:
-            on_module(done, len(missing))
-    if missing:
-        # Entries that an earlier run left for other targets stay.
-        _write(cache, stored | cached)
+    try:
+        for done, path in enumerate(missing, start=1):
+            weight = flat_weight(modules[path])
+            spectrum = decompose(weight, min(kept, *weight.shape))
+            cached[keys[path]] = Spectrum(*(part.contiguous().cpu() for part in spectrum))
+            if on_module is not None:
+                on_module(done, len(missing))
+    finally:
+        if missing:
+            # Entries that an earlier run left for other targets stay.
+            _write(cache, stored | cached)
     return {path: cached[keys[path]] for path in modules}
 
 
@@ -137,7 +140,8 @@ def _write(cache: Path, spectra_by_key: Mapping[str, Spectrum]) -> None:
         for part, tensor in zip(Spectrum._fields, spectrum, strict=True)
     }
     try:
-        write_atomically(cache, lambda temporary: save_file(tensors, temporary))
+        content = save(tensors)
+        write_atomically(cache, lambda temporary: temporary.write_bytes(content))
     except InputError:
         # A read-only home or a full disk costs time at the next training, nothing else.
         return

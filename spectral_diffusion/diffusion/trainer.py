@@ -65,9 +65,9 @@ def train_concepts(
         slot: Number of the first concept's slot, the next ones follow; or each one's own or the first free one.
         resume: Go on from checkpoints, in their slots; concepts that were finished from the same photographs by the
             same recipe are left as they are. Steps and rates may be others than before; what is trained, the
-            photographs, the batch size and the seed may not. "auto" is for whoever repeats one call until it is done: it goes on
-            where that is possible and ends as if there had been no interruption, else begins anew, with a warning where
-            a checkpoint is damaged or of another recipe.
+            photographs, the batch size and the seed may not. "auto" is for whoever repeats one call until it is done:
+            it goes on where that is possible and ends as if there had been no interruption, else begins anew, with a
+            warning where a checkpoint is damaged or of another recipe.
         draw_samples: Draws pictures with the half-trained adapter every `sample_every` steps, the base being as it was;
             they go to `out/samples/<name>/`.
         should_stop: Asked after every step, and in preparation between photographs, weights and drawn pictures: true
@@ -139,7 +139,7 @@ def _claimed(
     def claim(concept: Concept, wish: int | Literal["auto"]) -> ColumnSlot:
         return ledger.claim(base.name, base.fingerprints, concept.name, width, slots, wish, concept.token)
 
-    wishes = {
+    wishes: dict[str, int | Literal["auto"]] = {
         concept.name: first + number if first != "auto" else _kept_slot(out, concept, width) if resume else "auto"
         for number, concept in enumerate(concepts)
     }

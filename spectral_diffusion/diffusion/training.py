@@ -3,19 +3,18 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import torch
 from accelerate import Accelerator
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
 from spectral_diffusion.config import TrainingConfig
 from spectral_diffusion.diffusion.accelerated import accelerated
-from spectral_diffusion.diffusion.attach import attach_layers
 from spectral_diffusion.diffusion.base import Base, capacity
 from spectral_diffusion.diffusion.checkpoints import (
     Checkpoint,
@@ -23,28 +22,26 @@ from spectral_diffusion.diffusion.checkpoints import (
     checkpoint_path,
     damaged,
     identify,
+    read_recipe,
+    recipe_of,
     tell_photographs,
+    warn,
 )
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
 from spectral_diffusion.diffusion.interruption import Interruption
-from spectral_diffusion.diffusion.material import Batch, Material, draw_batch, prepare, step_generator
-from spectral_diffusion.diffusion.objective import (
-    add_noise,
-    draw_noise,
-    masked_loss,
-    min_snr_weights,
-    rate_factor,
-    target,
-)
-from spectral_diffusion.diffusion.prompts import encode_prompts, join_layers, word_vectors
+from spectral_diffusion.diffusion.learner import Learner
+from spectral_diffusion.diffusion.material import Material, prepare
+from spectral_diffusion.diffusion.objective import rate_factor
+from spectral_diffusion.diffusion.prompts import word_vectors
 from spectral_diffusion.diffusion.spectra import spectra
 from spectral_diffusion.diffusion.targets import cross_attention_paths
-from spectral_diffusion.errors import InputError, TrainingError
+from spectral_diffusion.errors import AdapterFileError, InputError, TrainingError
 from spectral_diffusion.images import save_png
 from spectral_diffusion.ledger import Claim
 from spectral_diffusion.spectrum import ColumnSlot, take_slot
 
+Resume = bool | Literal["auto"]
 DrawSamples = Callable[[Adapter], Sequence[Image.Image]]
 # Weight of the newest step in the step rate that is shown.
 _PACE = 0.1
@@ -83,6 +80,10 @@ class Training:
         out: Folder of the adapter file.
         on_step: Told after every step.
         draw_samples: Draws with the half-trained adapter, the base being as it was.
+        should_stop: Asked after every step and now and then before the first whether to end as by Ctrl-C.
+
+    Attributes:
+        interrupted: Whether Ctrl-C came too late to keep it from being finished.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Training:
         slot: ColumnSlot,
         modules: dict[str, nn.Module],
         out: Path,
-        on_step: Callable[[StepReport], None] | None,
+        on_step: Callable[[StepReport], None] | None = None,
         draw_samples: DrawSamples | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -109,59 +110,120 @@ class Training:
         }
         self.vectors = word_vectors(base, concept.words, config.vectors_per_token)
         self.tokens = {concept.token: TokenInfo(class_word=concept.class_word, vectors=len(self.vectors))}
+        self.recipe = recipe_of(self.noted)
         self.step = 0
+        self.interrupted = False
 
-    def finished(self) -> Adapter | None:
-        """The adapter, if it was trained to the end already: from these photographs, by this recipe, in this slot."""
+    def finished(self, resume: Resume) -> Adapter | None:
+        """The adapter, if it was trained to the end already: from these photographs, by this recipe, in this slot.
+
+        A checkpoint that the same training left, killed before it was removed, is removed.
+
+        Raises:
+            AdapterFileError: The file is damaged, and there is no checkpoint.
+            InputError: It was finished by another recipe, unless `resume` is "auto".
+        """
         path = adapter_path(self.out, self.concept)
-        if self.checkpoint_path.exists() or not path.exists():
+        if not path.exists():
             return None
-        adapter = Adapter.load(path)
-        same = (
-            adapter.training == self.noted
-            and adapter.slot == self.slot
-            and adapter.fingerprints == dict(self.base.fingerprints)
-            and adapter.tokens == self.tokens
+        half_trained = self.checkpoint_path.exists()
+        try:
+            adapter = Adapter.load(path)
+        except AdapterFileError:
+            if half_trained or resume == "auto":
+                return None
+            raise
+        differing = self._differing(adapter)
+        if not differing:
+            same = half_trained and read_recipe(self.checkpoint_path) == self.recipe
+            if same:
+                self.checkpoint_path.unlink(missing_ok=True)
+            return adapter if same or not half_trained or resume == "auto" else None
+        if half_trained or resume == "auto" or not self._of_this_concept(adapter):
+            return None
+        raise InputError(
+            f"{path} is finished at {adapter.training.get('steps')} steps, by another recipe: {'; '.join(differing)}",
+            "train without --resume to begin anew",
         )
-        return adapter if same else None
 
-    def train(self, resume: bool) -> Adapter:
+    def tell_what_is_replaced(self) -> None:
+        """Warns: TrainingWarning: The adapter file that will be written over was trained from something else."""
+        path = adapter_path(self.out, self.concept)
+        with suppress(AdapterFileError):
+            there = Adapter.load(path)
+            if not self._of_this_concept(there):
+                was, now = there.training.get("photographs", "others"), self.noted["photographs"]
+                what = f"photographs {was}, now {now}" if was != now else "other words"
+                warn(f"{path} was trained from {what}: it will be replaced when {self.concept.name} is finished")
+
+    def _of_this_concept(self, adapter: Adapter) -> bool:
+        keys = ("photographs", "description")
+        return adapter.tokens == self.tokens and all(adapter.training.get(key) == self.noted[key] for key in keys)
+
+    def _differing(self, adapter: Adapter) -> list[str]:
+        """What is not as in this training, in words for people."""
+        here, there = dict(self.recipe), dict(recipe_of(adapter.training))
+        here |= {"slot": str(self.slot), "base": dict(self.base.fingerprints), "tokens": self.tokens}
+        there |= {"slot": str(adapter.slot), "base": adapter.fingerprints, "tokens": adapter.tokens}
+        return [
+            f"{key}: {here.get(key)}, there {there.get(key)}"
+            for key in sorted({*here, *there})
+            if here.get(key) != there.get(key)
+        ]
+
+    def train(self, resume: Resume) -> Adapter:
         """From the first step, or from the checkpoint, to the adapter file."""
+        self._check_wish()
         with self.base.lock, accelerated(self.base.device, self.config, self.out) as accelerator:
-            self.engine = self._engine()
-            if resume and self.checkpoint_path.exists():
-                checkpoint = Checkpoint.load(self.checkpoint_path, self.identity)
-                try:
-                    self.engine.load_state(checkpoint.state)
-                except ValueError as error:
-                    raise damaged(self.checkpoint_path, error) from error
-                self.step = checkpoint.step
-                if self.step > self.config.steps:
-                    raise InputError(
-                        f"the checkpoint of {self.concept.name} is at step {self.step}, {self.config.steps} were asked",
-                        "ask for more steps, or train anew without --resume",
-                    )
-            material = prepare(self.base, self.concept, self.config)
-            if not resume:
+            self.learner = self._learner()
+            self.engine = self.learner.engine
+            going_on = bool(resume) and self.checkpoint_path.exists() and self._go_on(resume)
+            material = prepare(self.base, self.concept, self.config, self._check_wish)
+            if not going_on:
                 # A checkpoint of an earlier attempt is no longer one of this training.
                 self.checkpoint_path.unlink(missing_ok=True)
             if self.config.tensorboard:
                 accelerator.init_trackers(self.concept.name)
             with Interruption(self.should_stop) as interruption:
                 self._loop(material, accelerator, interruption)
-            adapter = self._adapter()
-            try:
-                adapter.save(adapter_path(self.out, self.concept))
-            except InputError:
-                # The disk that refused the adapter may still take the checkpoint, or take it after a retry.
-                self._save_checkpoint()
-                raise
-            self.checkpoint_path.unlink(missing_ok=True)
+                with self._keeping():
+                    adapter = self._adapter()
+                    adapter.save(adapter_path(self.out, self.concept))
+                self.checkpoint_path.unlink(missing_ok=True)
+            self.interrupted = interruption.asked
             return adapter
 
-    def _engine(self) -> Engine:
+    def _go_on(self, resume: Resume) -> bool:
+        """Take up the checkpoint; in automatic mode whether that was possible.
+
+        Raises:
+            InputError: It was not, and had been asked for.
+        """
+        try:
+            checkpoint = Checkpoint.load(self.checkpoint_path, self.identity)
+            if resume == "auto":
+                checkpoint.check_recipe(self.checkpoint_path, self.recipe)
+            if checkpoint.step > self.config.steps:
+                raise InputError(
+                    f"the checkpoint of {self.concept.name} is at step {checkpoint.step}, "
+                    f"{self.config.steps} were asked",
+                    "ask for more steps, or train anew without --resume",
+                )
+            try:
+                self.engine.load_state(checkpoint.state)
+            except ValueError as error:
+                raise damaged(self.checkpoint_path, error) from error
+        except InputError as error:
+            if resume == "auto":
+                warn(f"{error.what}; {self.concept.name} begins anew")
+                return False
+            raise
+        self.step = checkpoint.step
+        return True
+
+    def _learner(self) -> Learner:
         config, base = self.config, self.base
-        columns = spectra(base, self.modules, self.slot.stop)
+        columns = spectra(base, self.modules, self.slot.stop, on_module=lambda *_: self._check_wish())
         method = METHODS[config.method]
         adapters = {
             path: method.create(take_slot(columns[path], self.slot), train_singular_values=config.train_singular_values)
@@ -170,7 +232,7 @@ class Training:
         vectors = self.vectors.to(base.device, copy=True)
         if config.layerwise_tokens:
             vectors = vectors.repeat(len(cross_attention_paths(base.unet)), 1, 1)
-        return Engine(
+        engine = Engine(
             base.components,
             adapters,
             {self.concept.token: nn.Parameter(vectors)},
@@ -182,18 +244,24 @@ class Training:
             },
             weight_decay=config.weight_decay,
         )
+        return Learner(config, base, self.concept.name, engine)
 
-    def _loop(self, material: Material, accelerator: Accelerator, interruption: "Interruption") -> None:
+    def _loop(self, material: Material, accelerator: Accelerator, interruption: Interruption) -> None:
         seconds_a_step: float | None = None
-        with self._adapted():
+        begun_at = self.step
+        with self.learner.adapted():
             while self.step < self.config.steps:
+                # Drawn before the next step and not after the last, so that going on from here draws what was missed.
+                if self.draw_samples is not None and _due(self.config.sample_every, self.step, self.config.steps):
+                    with self._keeping(), self.learner.restored():
+                        self._draw_samples(self.draw_samples)
                 begun = time.perf_counter()
                 loss, norm = self._take_step(material, accelerator)
                 seconds = time.perf_counter() - begun
                 # The first step warms up allocators and libraries; it says little about the pace.
                 seconds_a_step = (
                     seconds
-                    if seconds_a_step is None or self.step == 2
+                    if seconds_a_step is None or self.step == begun_at + 2
                     else (seconds_a_step + _PACE * (seconds - seconds_a_step))
                 )
                 if self.config.tensorboard:
@@ -207,58 +275,29 @@ class Training:
                     raise KeyboardInterrupt
                 if _due(self.config.checkpoint_every, self.step, self.config.steps):
                     self._save_checkpoint()
-                if self.draw_samples is not None and _due(self.config.sample_every, self.step, self.config.steps):
-                    with self._restored():
-                        self._draw_samples()
 
     @contextmanager
-    def _adapted(self) -> Iterator[None]:
-        self._attached = ExitStack()
-        with self._attached:
-            self._attach()
+    def _keeping(self) -> Iterator[None]:
+        """Between two steps: whatever ends the work here, the steps so far are kept."""
+        try:
             yield
+        except BaseException as error:
+            # What is not finite can never be finished, so going on from it would fail for ever.
+            if not isinstance(error, AdapterFileError):
+                # A disk that refused the file may still take the checkpoint; if not, the first refusal says why.
+                with suppress(Exception):
+                    self._save_checkpoint()
+            raise
 
-    def _attach(self) -> None:
-        self._attached.enter_context(self.engine)
-        if self.config.layerwise_tokens:
-            self._attached.enter_context(attach_layers(self.base.unet))
-
-    @contextmanager
-    def _restored(self) -> Iterator[None]:
-        """The base as it was, for a while."""
-        self._attached.close()
-        yield
-        self._attach()
+    def _check_wish(self) -> None:
+        """Raises: KeyboardInterrupt: The work shall end. What has been prepared is lost, which is no step."""
+        if self.should_stop is not None and self.should_stop():
+            raise KeyboardInterrupt
 
     def _take_step(self, material: Material, accelerator: Accelerator) -> tuple[float, float]:
         """One step; returns the loss and the gradient norm. Nothing changes when the loss is not finite."""
-        config, base = self.config, self.base
-        batch = draw_batch(material, config, self.step, self.concept.name)
-        generator = step_generator(config.seed, self.concept.name, "noise", self.step)
-        noise = draw_noise(batch.latents.shape, config.noise_offset, generator)
-        schedule = base.scheduler.alphas_cumprod
-        timesteps = torch.randint(len(schedule), (len(noise),), generator=generator)
-        alphas = schedule[timesteps].to(base.device, torch.float32)
-        noise, timesteps = noise.to(base.device), timesteps.to(base.device)
-        latents = batch.latents.float()
-        prediction_type = base.scheduler.config.prediction_type
-
-        noisy = add_noise(latents, noise, alphas).to(base.dtype)
-        wanted = self._keep(target(latents, noise, alphas, prediction_type), batch, noisy, timesteps)
-        self.engine.begin()
-        prompt_embeds = encode_prompts(base, batch.captions, self.engine.tokens)
-        if prompt_embeds.ndim == 4:
-            prompt_embeds = join_layers(prompt_embeds)
-        predicted = base.unet(noisy, timesteps, encoder_hidden_states=prompt_embeds).sample
-        loss = masked_loss(
-            predicted,
-            wanted,
-            batch.pixel_weights,
-            batch.sample_weights.to(base.device) * min_snr_weights(alphas, config.min_snr_gamma, prediction_type),
-        )
-        accelerator.backward(loss)
-        value = float(loss.detach())
-        norm = float(torch.linalg.vector_norm(self.engine.flat.gradient))
+        config = self.config
+        value, norm = self.learner.learn(material, self.step, accelerator.backward)
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise TrainingError(
                 f"the loss of concept '{self.concept.name}' is {value} at step {self.step + 1}"
@@ -269,24 +308,6 @@ class Training:
         self.engine.finish(rate_factor=factor, gradient_clip=config.gradient_clip)
         self.step += 1
         return value, norm
-
-    @torch.no_grad()
-    def _keep(self, wanted: Tensor, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """The target, which outside the concept is what the base draws there when told of it by its class word.
-
-        So a change learns to leave alone what is not its concept; the pictures' own noise would teach it the same only
-        in the mean over very many steps.
-        """
-        if batch.kept is None:
-            return wanted
-        rows = [row for row, caption in enumerate(batch.plain_captions) if caption is not None]
-        captions = [caption for caption in batch.plain_captions if caption is not None]
-        with self._restored():
-            prompt_embeds = encode_prompts(self.base, captions, {})
-            drawn = self.base.unet(noisy[rows], timesteps[rows], encoder_hidden_states=prompt_embeds).sample
-        wanted = wanted.clone()
-        wanted[rows] = torch.lerp(wanted[rows], drawn.to(wanted.dtype), batch.kept[rows])
-        return wanted
 
     def _kept(self) -> str:
         return f" and go on from {self.checkpoint_path} with --resume" if self.checkpoint_path.exists() else ""
@@ -306,11 +327,10 @@ class Training:
             token=self.concept.token,
             capacity=capacity(self.modules, self.slot.width),
         )
-        Checkpoint(self.step, claim, self.identity, self.engine.state()).save(self.checkpoint_path)
+        Checkpoint(self.step, claim, self.identity, self.recipe, self.engine.state()).save(self.checkpoint_path)
 
-    def _draw_samples(self) -> None:
-        assert self.draw_samples is not None
-        for number, image in enumerate(self.draw_samples(self._adapter())):
+    def _draw_samples(self, draw: DrawSamples) -> None:
+        for number, image in enumerate(draw(self._adapter())):
             save_png(image, self.out / "samples" / self.concept.name / f"step_{self.step:06d}_{number}.png")
 
     def _adapter(self) -> Adapter:
@@ -332,4 +352,4 @@ class Training:
 
 
 def _due(every: int, step: int, steps: int) -> bool:
-    return every > 0 and step % every == 0 and step < steps
+    return every > 0 and step % every == 0 and 0 < step < steps

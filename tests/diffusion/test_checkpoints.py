@@ -62,7 +62,7 @@ def test_another_training_cannot_go_on_from_it(
 def test_another_text_encoder_cannot_go_on_from_it(base: Base, tmp_path: Path) -> None:
     ledger = _interrupted(base, tmp_path)
     other = dataclasses.replace(base, fingerprints={**base.fingerprints, "text_encoder": "0" * 64})
-    with pytest.raises(InputError, match="text_encoder: 0000000000000000, there"):
+    with pytest.raises(InputError, match=r"octo\.safetensors is of another base.*text_encoder differs.*--out"):
         train_concepts(quick_config(), other, [make_concept()], ledger, out=tmp_path / "adapters", resume=True)
 
 

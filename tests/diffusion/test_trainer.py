@@ -15,15 +15,12 @@ from PIL import Image
 
 from spectral_diffusion.adapters import Adapter
 from spectral_diffusion.config import Config
-from spectral_diffusion.diffusion.base import Base, load_base, target_modules
+from spectral_diffusion.diffusion.base import Base, load_base
 from spectral_diffusion.diffusion.dataset import Concept
-from spectral_diffusion.diffusion.material import Batch
-from spectral_diffusion.diffusion.prompts import encode_prompts, word_vectors
-from spectral_diffusion.diffusion.trainer import StepReport, train_concepts
-from spectral_diffusion.diffusion.training import Training
-from spectral_diffusion.errors import InputError, SlotError, TrainingError
+from spectral_diffusion.diffusion.prompts import word_vectors
+from spectral_diffusion.diffusion.trainer import Resume, StepReport, train_concepts
+from spectral_diffusion.errors import DiskFullError, InputError, SlotError, TrainingError
 from spectral_diffusion.ledger import Ledger
-from spectral_diffusion.spectrum import ColumnSlot
 from tests.diffusion.practice import make_concept, quick_config
 
 
@@ -137,34 +134,6 @@ def test_an_interrupted_training_goes_on_bit_for_bit(base: Base, tmp_path: Path,
     assert not (out / "checkpoints" / "octo.safetensors").exists()
 
 
-def test_the_base_is_as_it_was_while_a_training_asks_what_it_draws(base: Base, tmp_path: Path) -> None:
-    config = quick_config(cutmix_probability=1.0, companions_count=2).training
-    modules = target_modules(base, ("unet",), config.targets)
-    training = Training(config, base, make_concept(), ColumnSlot(0, 2), modules, tmp_path, None, None)
-    noisy = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    timesteps = torch.tensor([300, 700])
-    plain_captions = ("an octopus and a dog", None)
-    with torch.no_grad():
-        embeds = encode_prompts(base, [plain_captions[0]], {})
-        drawn = base.unet(noisy[:1], timesteps[:1], encoder_hidden_states=embeds).sample
-    kept = torch.zeros(2, 1, 16, 16)
-    kept[0, :, :, :8] = 1
-    batch = Batch(noisy, torch.ones(2, 1, 16, 16), ["<octo> and a dog", "<octo>"], torch.ones(2), kept, plain_captions)
-    training.engine = training._engine()
-    with torch.no_grad():
-        training.engine.flat.vector.add_(0.1)
-    training.engine.begin()
-    with training._adapted(), torch.no_grad():
-        adapted = base.unet(noisy[:1], timesteps[:1], encoder_hidden_states=embeds).sample
-        wanted = training._keep(torch.zeros_like(noisy), batch, noisy, timesteps)
-        again = base.unet(noisy[:1], timesteps[:1], encoder_hidden_states=embeds).sample
-    assert not torch.allclose(adapted, drawn, atol=1e-3)
-    assert torch.equal(again, adapted)
-    assert torch.equal(wanted[0, :, :, :8], drawn[0, :, :, :8])
-    assert not wanted[0, :, :, 8:].any()
-    assert not wanted[1].any()
-
-
 def test_a_token_starts_at_the_words_that_describe_it(base: Base, tmp_path: Path) -> None:
     concept = replace(make_concept(), description="red dog")
     rates = {"unet": 0.0, "text_encoder": 0.0, "embeddings": 0.0, "singular_values": 0.0}
@@ -248,15 +217,31 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(base: Base, tm
     assert steps == [4, 5]
 
 
-def test_resuming_trains_a_concept_anew_that_was_finished_with_another_recipe(base: Base, tmp_path: Path) -> None:
+def test_a_concept_that_is_finished_by_another_recipe_is_not_lost_to_resuming(base: Base, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.json")
-    for steps, taken in ((1, 1), (1, 0), (2, 2)):
+
+    def train(resume: Resume = True, **changes: Any) -> int:
         seen: list[StepReport] = []
-        resume = ledger.path.exists()
         train_concepts(
-            quick_config(steps=steps), base, [make_concept()], ledger, seen.append, out=tmp_path, resume=resume
+            quick_config(**{"steps": 1, **changes}),
+            base,
+            [make_concept()],
+            ledger,
+            seen.append,
+            out=tmp_path,
+            resume=resume,
         )
-        assert len(seen) == taken
+        return len(seen)
+
+    assert train(resume=False) == 1
+    # What decides nothing about the result is no other recipe.
+    assert train(checkpoint_every=1, micro_batch_size=1) == 0
+    kept = (tmp_path / "octo.safetensors").read_bytes()
+    for changes, said in ({"steps": 2}, "steps: 2, there 1"), ({"seed": 5}, "seed: 5, there 0"):
+        with pytest.raises(InputError, match=f"is finished at 1 steps, by another recipe: {said}; train without"):
+            train(**changes)
+    assert (tmp_path / "octo.safetensors").read_bytes() == kept
+    assert train(steps=2, resume="auto") == 2
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(base: Base, tmp_path: Path) -> None:
@@ -268,7 +253,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(base: Base, tmp_path: Path
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
 
     try:
-        with pytest.raises(InputError, match=r"cannot write .*octo\.safetensors"):
+        with pytest.raises(DiskFullError, match=r"cannot write .*octo\.safetensors"):
             train_concepts(
                 quick_config(checkpoint_every=1),
                 base,

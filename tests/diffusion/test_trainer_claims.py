@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_diffusion.diffusion import training
+from spectral_diffusion.diffusion import learner, training
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.diffusion.trainer import StepReport, train_concepts
@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_before_the_first_checkpoint_promises_nothing(
     ledger = Ledger(tmp_path / "ledger.json")
     ledger.claim(base.name, base.fingerprints, "old", 2, 16, token="<old>")
     held = ledger.holders()
-    monkeypatch.setattr(training, "masked_loss", lambda predicted, *_: predicted.sum() * math.nan)
+    monkeypatch.setattr(learner, "masked_loss", lambda predicted, *_: predicted.sum() * math.nan)
     for options in ({}, {"slot": 5}):
         for name in ("new", "old"):
             with pytest.raises(TrainingError) as stopped:
