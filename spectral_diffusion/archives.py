@@ -1,5 +1,6 @@
 """Zip files of strangers, unpacked without trust in anything they say about themselves."""
 
+import errno
 import stat
 import unicodedata
 import zipfile
@@ -64,31 +65,31 @@ def unpack(path: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
         InputError: It is damaged, encrypted, too large or too well compressed; a name leads out of the folder or is
             none that every system can have; two names are one; it holds links; or nothing or several folders of files.
     """
-    try:
-        with open_file(path, ARCHIVE_LIMIT_BYTES) as file:
-            bounded = _Bounded(file, path)
+    with open_file(path, ARCHIVE_LIMIT_BYTES) as file:
+        bounded = _Bounded(file, path)
+        try:
             with zipfile.ZipFile(bounded) as archive:  # pyright: ignore[reportArgumentType]
-                bounded.limit_bytes = _CHUNK_BYTES * 4
                 members = _members(path, archive)
                 _extract(path, archive, _of_one_folder(path, members, wanted), folder)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"cannot unpack {path}: {error.strerror or error}", "free some space") from error
-    except Exception as error:  # zipfile raises whatever it trips over
-        raise InputError(f"{path} is a damaged zip file ({printable(str(error))[:120]})", _AGAIN) from error
+        except InputError:
+            raise
+        except Exception as error:  # zipfile raises whatever it trips over
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise InputError(f"there is no space to unpack {path}", f"free some in {folder.parent}") from error
+            raise InputError(f"{path} is a damaged zip file ({printable(str(error))[:120]})", _AGAIN) from error
 
 
 class _Bounded:
     """A file of which no more is read at once than agreed: zipfile reads the whole list of members in one go."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        self.file, self.path, self.limit_bytes = file, path, _DIRECTORY_LIMIT_BYTES
+        self.file, self.path = file, path
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
-        content = self.file.read(self.limit_bytes + 1 if size is None or size < 0 else min(size, self.limit_bytes + 1))
-        if len(content) > self.limit_bytes:
+        most = _DIRECTORY_LIMIT_BYTES + 1
+        content = self.file.read(most if size < 0 else min(size, most))
+        if len(content) == most:
             raise InputError(f"{self.path} lists more than {MEMBER_LIMIT} files", "zip the photographs of one concept")
         return content
 
@@ -138,8 +139,8 @@ def _fault(member: zipfile.ZipInfo, name: str) -> str:
 def _check_apart(path: Path, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> None:
     """Refuse members that lie in one another: one compressed block, listed often, fills any disk (Fifield 2019)."""
     ordered = sorted(members, key=lambda member: member.header_offset)
-    ends = [member.header_offset for member in ordered[1:]] + [archive.start_dir]
-    for member, end in zip(ordered, ends, strict=True):
+    starts = [member.header_offset for member in ordered]
+    for member, end in zip(ordered, [*starts, archive.start_dir][1:], strict=True):
         if member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size > end:
             raise InputError(f"{path} holds files that lie in one another ({printable(member.filename)!r})", _AGAIN)
 
