@@ -51,16 +51,18 @@ def command(
         if queued:
             from spectral_diffusion.jobs.specs import build_spec
 
-            queueing.submit(
+            job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, job: build_spec(
+                lambda queue, _: build_spec(
                     "demo", config=config.model_dump(mode="json"), seed=first_seed, out=queue.store.name_of(out)
                 ),
                 key,
-                as_json,
             )
-            return
+    if queued:
+        queueing.tell(job, as_json)
+        return
+    with answering(as_json):
         from spectral_diffusion.demo import run_demo
         from spectral_diffusion.demo_page import write_demo
         from spectral_diffusion.workspace import SAMPLES, check_writable, sample_concepts

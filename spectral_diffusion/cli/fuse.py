@@ -59,13 +59,13 @@ def command(
     if queued:
         with answering(as_json):
             rules = {"rename": options.renames(rename), "factor_scale": factor_scale, "on_overlap": on_overlap}
-            queueing.submit(
+            job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, job: _spec(queue, files, {**rules, "allow_other_base": allow_other_base}, out),
+                lambda queue, _: _spec(queue, files, {**rules, "allow_other_base": allow_other_base}, out),
                 key,
-                as_json,
             )
+        queueing.tell(job, as_json)
         return
     with answering(as_json):
         fused = read_fused(

@@ -122,13 +122,13 @@ def command(
                 if source is None
                 else _plan_again(source, base, places, asked, seed)
             )
-            queueing.submit(
+            job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, job: _spec(queue, job, drawing, count, folder),
+                lambda queue, job_folder: _spec(queue, job_folder, drawing, count, folder),
                 key,
-                as_json,
             )
+        queueing.tell(job, as_json)
         return
     written: list[tuple[Path, GeneratedImage]] = []
 

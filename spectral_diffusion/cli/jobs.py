@@ -20,12 +20,23 @@ _common = options.together(database_option, store_option, options.workspace, opt
 _WAIT_SECONDS = 0.5
 
 
-@click.group(name="jobs", short_help="the queue of jobs")
-def command() -> None:
-    """Look at queued jobs, end them, try them again.
+@click.group(name="jobs", short_help="the queue of jobs", invoke_without_command=True)
+@_common
+@click.pass_context
+def command(
+    context: click.Context, database: str | None, store: str | None, workspace: Workspace, as_json: bool
+) -> None:
+    """Look at queued jobs, end them, try them again. Alone it lists them.
 
     Verbs queue their work with --queue; `spectral-diffusion worker` does it. An ID may be cut short.
     """
+    if context.invoked_subcommand is None:
+        _list(False, None, 50, database, store, workspace, as_json)
+    else:
+        # Said before the sub-command it counts for it.
+        context.default_map = {
+            name: {"database": database, "store": store, "as_json": as_json} for name in command.commands
+        }
 
 
 @command.command(name="list", short_help="all jobs, the newest first")
@@ -43,6 +54,18 @@ def list_jobs(
     as_json: bool,
 ) -> None:
     """All jobs, the newest first."""
+    _list(open_only, user, limit, database, store, workspace, as_json)
+
+
+def _list(
+    open_only: bool,
+    user: str | None,
+    limit: int,
+    database: str | None,
+    store: str | None,
+    workspace: Workspace,
+    as_json: bool,
+) -> None:
     with answering(as_json), open_queue(workspace, database, store) as queue:
         jobs = queue.jobs(user=user, open_only=open_only, limit=limit)
     rows = [[job.id, job.state, _how_far(job), _when(job.created), job.user or "", job.title] for job in jobs]

@@ -14,7 +14,7 @@ from spectral_diffusion.workspace import Workspace
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from spectral_diffusion.jobs.queue import JobQueue
+    from spectral_diffusion.jobs.queue import Job, JobQueue
     from spectral_diffusion.jobs.specs import Spec
     from spectral_diffusion.jobs.store import JobFolder
 
@@ -79,9 +79,8 @@ def submit(
     places: Places,
     build: "Callable[[JobQueue, JobFolder], Spec]",
     key: str | None,
-    as_json: bool,
-) -> None:
-    """Queue a job and say so.
+) -> "Job":
+    """Queue a job.
 
     Raises:
         InputError: See `JobQueue.submit`.
@@ -89,7 +88,11 @@ def submit(
     from spectral_diffusion.jobs.queue import default_user
 
     with open_queue(workspace, places.database, places.store) as queue:
-        job = queue.submit(lambda folder: build(queue, folder), user=default_user(), key=key)
+        return queue.submit(lambda folder: build(queue, folder), user=default_user(), key=key)
+
+
+def tell(job: "Job", as_json: bool) -> None:
+    """Say what was queued."""
     if job.note:
         note(f"note: {job.note}")
     answer(as_json, {"job": job.to_dict()}, [f"{job.id}  {job.state}  {job.title}"])

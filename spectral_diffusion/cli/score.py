@@ -63,13 +63,13 @@ def command(
     if queued:
         with answering(as_json):
             values = {"prompt": prompt, "trials": trials, "scorer": scorer}
-            queueing.submit(
+            job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, job: _spec(queue, job, images, references, values),
+                lambda queue, folder: _spec(queue, folder, images, references, values),
                 key,
-                as_json,
             )
+        queueing.tell(job, as_json)
         return
     with answering(as_json):
         from spectral_diffusion.diffusion.base import choose_device

@@ -83,11 +83,7 @@ def command(
         raise InputError("--resume with --queue", "leave it out: a queued training goes on by itself wherever it can")
     with answering(as_json):
         from spectral_diffusion.config import load_config
-        from spectral_diffusion.diffusion.base import load_base
         from spectral_diffusion.diffusion.dataset import load_concept
-        from spectral_diffusion.diffusion.samples import sampler
-        from spectral_diffusion.diffusion.trainer import train_concepts
-        from spectral_diffusion.ledger import Ledger
 
         config = load_config(config_path, base).override(
             {
@@ -100,14 +96,21 @@ def command(
         found = [find_concept(folder, workspace) for folder in folders]
         concepts = [load_concept(folder) for folder in found]
         if queued:
-            queueing.submit(
+            job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, job: _spec(queue, job, config, concepts, slot, out),
+                lambda queue, folder: _spec(queue, folder, config, concepts, slot, out),
                 key,
-                as_json,
             )
-            return
+    if queued:
+        queueing.tell(job, as_json)
+        return
+    with answering(as_json):
+        from spectral_diffusion.diffusion.base import load_base
+        from spectral_diffusion.diffusion.samples import sampler
+        from spectral_diffusion.diffusion.trainer import train_concepts
+        from spectral_diffusion.ledger import Ledger
+
         model = load_base(config.base, device=device)
         if model.is_toybox and not all(map(_is_sample, found)):
             note(

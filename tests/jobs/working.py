@@ -1,0 +1,160 @@
+"""Workers as tests use them: real processes on the base in miniature, that can be killed like any other."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from spectral_diffusion.config import load_config
+from spectral_diffusion.diffusion.dataset import load_concept
+from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.queue import Job, JobQueue
+from spectral_diffusion.jobs.specs import GenerateSpec, TrainSpec, build_spec
+from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.submission import keep_adapters, keep_concepts
+from tests.command_line import write_concept, write_recipe
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECONDS = 120.0
+
+
+@dataclass
+class Place:
+    """A workspace with a queue.
+
+    Args:
+        root: Its folder.
+        base: The base in miniature.
+        url: Another database than the workspace's own.
+        store_url: Another store.
+    """
+
+    root: Path
+    base: Path
+    url: str | None = None
+    store_url: str | None = None
+    _queue: JobQueue | None = field(default=None, repr=False)
+
+    @property
+    def queue(self) -> JobQueue:
+        if self._queue is None:
+            database = Database(self.url or f"sqlite:///{self.root / 'jobs.sqlite'}")
+            self._queue = JobQueue(database, Store(self.store_url or str(self.root)))
+        return self._queue
+
+    def options(self) -> list[str]:
+        given = ["--workspace", str(self.root)]
+        given += ["--database", self.url] if self.url else []
+        return given + (["--store", self.store_url] if self.store_url else [])
+
+    def train_spec(self, folder: JobFolder, name: str, **training: object) -> TrainSpec:
+        source = self.root / "concepts" / name
+        if not source.exists():
+            write_concept(source, "dog", sum(name.encode()))
+        recipe = write_recipe(self.root, self.base, **{"checkpoint_every": 2, **training})
+        names = keep_concepts(folder, [load_concept(source)])
+        return build_spec("train", concepts=names, config=load_config(recipe).model_dump(mode="json"))
+
+    def train(self, name: str, *, key: str | None = None, **training: object) -> Job:
+        """Queue a training of a concept of noise."""
+        return self.queue.submit(lambda folder: self.train_spec(folder, name, **training), user="tester", key=key)
+
+    def draw(self, *adapters: Path, prompt: str = "a dog", count: int = 1) -> Job:
+        """Queue a picture."""
+
+        def build(folder: JobFolder) -> GenerateSpec:
+            kept = keep_adapters(self.queue.store, [(path, 1.0) for path in adapters])
+            return build_spec(
+                "generate",
+                base=str(self.base),
+                fusing={"adapters": kept},
+                prompt=prompt,
+                negative_prompt="",
+                seed=3,
+                count=count,
+                steps=2,
+                guidance_scale=2.0,
+            )
+
+        return self.queue.submit(build, user="tester")
+
+    def wait(self, job: Job, *states: str, seconds: float = SECONDS) -> Job:
+        """The job, once it is in one of these states."""
+        wait_for(lambda: self.queue.job(job.id).state in states, seconds, lambda: self.story(job))
+        return self.queue.job(job.id)
+
+    def story(self, job: Job) -> str:
+        """Everything about a job, for a test that failed."""
+        return f"{json.dumps(self.queue.job(job.id).to_dict(), indent=1)}\n{self.queue.log(job.id)}"
+
+
+@dataclass
+class WorkerProcess:
+    """A running `spectral-diffusion worker`."""
+
+    process: subprocess.Popen[str]
+
+    def family(self) -> list[psutil.Process]:
+        """It and everything it started."""
+        try:
+            parent = psutil.Process(self.process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+    def runner(self) -> psutil.Process | None:
+        """The process that does its work."""
+        return next((child for child in self.family()[1:] if "jobs.runner" in " ".join(child.cmdline())), None)
+
+    def kill(self) -> None:
+        """SIGKILL to the worker alone, as a system that is short of memory does it."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def worker(place: Place, *more: str, env: Mapping[str, str] | None = None) -> Iterator[WorkerProcess]:
+    """A worker, ended at the end with all that it started."""
+    started = start_worker(place, *more, env=env)
+    family: list[psutil.Process] = []
+    try:
+        yield started
+    finally:
+        family = started.family()
+        for member in family:
+            with suppress(psutil.Error):
+                member.kill()
+        started.process.wait()
+
+
+def start_worker(place: Place, *more: str, env: Mapping[str, str] | None = None) -> WorkerProcess:
+    """A worker that is left alone."""
+    path = os.pathsep.join(filter(None, [(env or {}).get("PYTHONPATH"), str(ROOT)]))
+    log = open(place.root / "worker.log", "a")  # noqa: SIM115 (it outlives this function)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spectral_diffusion", "worker", *place.options(), "--device", "cpu", *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {}), "PYTHONPATH": path},
+        stdout=log,
+        stderr=log,
+        text=True,
+    )
+    log.close()
+    return WorkerProcess(process)
+
+
+def wait_for(
+    what: Callable[[], Any], seconds: float = SECONDS, story: Callable[[], str] = lambda: "", every: float = 0.05
+) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, f"not so within {seconds:g} s\n{story()}"
+        time.sleep(every)
