@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import DiskFullError, InputError
 from spectral_diffusion.names import is_reserved, printable
 from spectral_diffusion.reading import open_file
 
@@ -75,8 +75,8 @@ def unpack(path: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
             raise
         except Exception as error:  # zipfile raises whatever it trips over
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise InputError(f"there is no space to unpack {path}", f"free some in {folder.parent}") from error
-            raise InputError(f"{path} is a damaged zip file ({printable(str(error))[:120]})", _AGAIN) from error
+                raise DiskFullError(f"there is no space to unpack {path}", f"free some in {folder.parent}") from error
+            raise InputError(f"{path} is a damaged zip file ({str(error)[:120]})", _AGAIN) from error
 
 
 class _Bounded:
@@ -106,7 +106,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         name = member.orig_filename
         fault = _fault(member, name)
         if fault:
-            raise InputError(f"{path} holds {printable(name)[:200]!r}, which {fault}", _AGAIN)
+            raise InputError(f"{path} holds {name[:200]!r}, which {fault}", _AGAIN)
         alike = unicodedata.normalize("NFC", name).casefold()
         if alike in seen:
             raise InputError(f"{path} holds {seen[alike]!r} and {name!r}, one file on many systems", _AGAIN)
@@ -142,7 +142,7 @@ def _check_apart(path: Path, archive: zipfile.ZipFile, members: list[zipfile.Zip
     starts = [member.header_offset for member in ordered]
     for member, end in zip(ordered, [*starts, archive.start_dir][1:], strict=True):
         if member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size > end:
-            raise InputError(f"{path} holds files that lie in one another ({printable(member.filename)!r})", _AGAIN)
+            raise InputError(f"{path} holds files that lie in one another ({member.filename!r})", _AGAIN)
 
 
 def _of_one_folder(

@@ -4,6 +4,8 @@ Every error says what happened, with the values, and then what to do about it. T
 and ends with exit code 2; a library user catches one class.
 """
 
+from spectral_diffusion.names import printable
+
 
 class SpectralDiffusionError(Exception):
     """The root of everything this package raises on purpose.
@@ -14,6 +16,8 @@ class SpectralDiffusionError(Exception):
     """
 
     def __init__(self, what: str, remedy: str) -> None:
+        # What a file of a stranger is called or holds may be in there, and goes to terminals and pages.
+        what, remedy = (printable(" ".join(text.splitlines())) for text in (what, remedy))
         super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy

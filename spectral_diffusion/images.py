@@ -15,7 +15,6 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.names import printable
 from spectral_diffusion.reading import open_file
 from spectral_diffusion.workspace import write_atomically
 
@@ -219,7 +218,7 @@ def _decoding(path: Path) -> Iterator[None]:
     except (InputError, MemoryError, UnidentifiedImageError, Image.DecompressionBombError):
         raise
     except Exception as error:  # Pillow raises whatever it trips over
-        said = printable(" ".join(str(error).split()))[:200]
+        said = " ".join(str(error).split())[:200]
         raise InputError(f"{path} is damaged and cannot be decoded ({said})", _AGAIN) from error
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.names import printable
 
 TEXT_LIMIT_BYTES = 64 * 2**10
 """Of captions and settings; a caption that a model reads is a few hundred bytes."""
@@ -64,7 +63,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path, what))
     except (ValueError, RecursionError) as fault:
-        said = printable(str(fault))[:200]
+        said = str(fault)[:200]
         raise InputError(f"{what} {path} is not TOML ({said})", "correct it at that place") from fault
 
 
@@ -79,7 +78,7 @@ def check_path(path: Path, error: type[InputError] = InputError) -> None:
             return
     except UnicodeEncodeError:
         pass
-    raise error(f"{printable(str(path))} cannot be a path", "give one without NUL and broken characters")
+    raise error(f"{path} cannot be a path", "give one without NUL and broken characters")
 
 
 def _check(path: Path, found: os.stat_result, limit_bytes: int, error: type[InputError]) -> None:

@@ -20,7 +20,7 @@ from spectral_diffusion.archives import archive_kind, unpack
 from spectral_diffusion.diffusion.prompts import PROMPT_LIMIT
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.images import read_image, read_mask, to_tensor
-from spectral_diffusion.names import UNPRINTABLE, printable, slug
+from spectral_diffusion.names import UNPRINTABLE, slug
 from spectral_diffusion.reading import check_path, read_text, read_toml
 
 PHOTOGRAPH_LIMIT = 50
@@ -79,7 +79,7 @@ class Concept:
         description no plain short text, or there are too few or too many photographs."""
         if slug(self.name) != self.name:
             raise InputError(
-                f"the name {printable(self.name)[:60]!r} of a concept cannot be that of its files",
+                f"the name {self.name[:60]!r} of a concept cannot be that of its files",
                 f"call it {slug(self.name)}",
             )
         if not TOKEN_SHAPE.fullmatch(self.token):
@@ -134,7 +134,7 @@ def load_concept(path: Path) -> Concept:
     path = Path(path)
     check_path(path)
     if not path.is_file():
-        return _read_folder(path, path.resolve().name)
+        return _read_folder(path, os.path.basename(os.path.realpath(path)))
     kind = archive_kind(path)
     if kind != "zip":
         raise InputError(
@@ -204,7 +204,7 @@ def _read_folder(folder: Path, called: str) -> Concept:
     paths = _photograph_paths(folder)
     name = slug(re.sub(r"^\d+_(?=.)", "", called), otherwise="")
     if not name:
-        raise InputError(f"{printable(str(folder))} has no usable name", "give it a name of letters and digits")
+        raise InputError(f"{folder} has no usable name", "give it a name of letters and digits")
     settings = _settings(folder / SETTINGS_FILE)
     return Concept(
         name=name,
@@ -311,7 +311,7 @@ def _settings(path: Path) -> dict[str, str]:
         return {}
     settings = read_toml(path, "the file")
     faults = [
-        f"{printable(key)[:60]} is no key" if key not in SETTINGS else f"{key} = {repr(value)[:60]} is not a text"
+        f"{key[:60]} is no key" if key not in SETTINGS else f"{key} = {repr(value)[:60]} is not a text"
         for key, value in settings.items()
         if key not in SETTINGS or not isinstance(value, str)
     ]

@@ -16,7 +16,6 @@ from spectral_diffusion.adapters.file import Line, Name
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedPart
 from spectral_diffusion.fusion.fused import PARTS_LIMIT, STRENGTH_LIMIT
-from spectral_diffusion.names import printable
 
 SETTINGS_KEY = "spectral_diffusion"
 PARAMETERS_KEY = "parameters"
@@ -202,7 +201,7 @@ def library_versions() -> dict[str, str]:
 
 def _faults(error: ValidationError) -> str:
     return "; ".join(
-        f"{printable('.'.join(map(str, fault['loc'])))[:100] or 'settings'} {str(fault.get('input'))[:60]!r}: "
+        f"{'.'.join(map(str, fault['loc']))[:100] or 'settings'} {str(fault.get('input'))[:60]!r}: "
         f"{fault['msg'].lower()}"
         for fault in error.errors()[:5]
     )
