@@ -185,8 +185,10 @@ def load_generation(path: Path | None = None, base: str | None = None) -> tuple[
 def _own(path: Path | None, base: str | None) -> tuple[dict[str, Any], str]:
     """A person's own values, and the base that they or the caller name."""
     own = _read(Path(path)) if path is not None else {}
-    told = own.get("base")
-    return own, base or (told if isinstance(told, str) else DEFAULT_BASE)
+    told = own.get("base", DEFAULT_BASE)
+    if not isinstance(told, str):
+        raise InputError(f"{path}: base = {repr(told)[:60]} is not a text", "name a base, such as toybox")
+    return own, base or told
 
 
 def _recipes() -> dict[str, Path]:
