@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spectral_diffusion.adapters.file import Adapter, Line, first_fault
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.spectrum import ColumnSlot
-from spectral_diffusion.workspace import write_atomically
+from spectral_diffusion.workspace import sweep_stale, write_atomically
 
 LOCK_TIMEOUT_SECONDS = 30.0
 """A claim takes milliseconds; whoever waits longer than this waits for something that is stuck."""
@@ -253,6 +253,7 @@ class Ledger:
             ) from error
 
     def _write(self, claims: list[Claim]) -> None:
+        sweep_stale(self.path.parent, self.path.name)
         content = _Claims(claims=claims).model_dump_json(indent=1)
         write_atomically(self.path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
 
