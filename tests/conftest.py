@@ -37,3 +37,10 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.miniature import make_miniature
 
     return make_miniature(tmp_path_factory.mktemp("miniature"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests of the battery counted and measured, at the end of the run."""
+    for report in terminalreporter.getreports("passed"):
+        for what, number in report.user_properties:
+            terminalreporter.write_line(f"{what}: {number}")

@@ -63,8 +63,7 @@ def test_a_bomb_is_refused_in_less_than_100_mb(tmp_path: Path, record_property: 
     assert told.returncode == 0, told.stderr
     kilobytes = [int(line) for line in told.stdout.split()]
     for case, path, more in zip(bombs, paths, kilobytes, strict=True):
-        sys.stdout.write(f"{case.name}, {path.stat().st_size:,} bytes: {more / 1024:.1f} MiB more to refuse it\n")
-        record_property(case.name, more)
+        record_property(f"memory to refuse {case.name}, {path.stat().st_size:,} bytes", f"{more / 1024:.1f} MiB")
         assert more * 1024 < 100e6
     assert len(bombs) == len(BOMBS)
 
