@@ -4,7 +4,7 @@ Adapter files and checkpoints are the truth; the ledger is their index, and `Led
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -205,20 +205,25 @@ class Ledger:
                 claims.append(before)
             self._write(claims)
 
-    def rebuild(self, claims: Iterable[Claim]) -> list[Claim]:
+    def rebuild(self, claims: Iterable[Claim], *, keep_missing: bool = False) -> list[Claim]:
         """Replace the ledger, whatever state it is in, by what files on disk say; return its claims.
 
         Args:
             claims: Of finished and half-trained concepts; of several of one concept on one base the first counts.
+            keep_missing: Whether concepts of which there is no claim keep what the ledger says, where it can be read.
 
         Raises:
             InputError: The file cannot be written.
         """
         kept: list[Claim] = []
-        for claim in claims:
-            if not any(claim.concept == other.concept and claim.on_base(other.fingerprints) for other in kept):
-                kept.append(claim)
         with self._locked():
+            before: list[Claim] = []
+            if keep_missing:
+                with suppress(InputError):
+                    before = self._read()
+            for claim in [*claims, *before]:
+                if not any(claim.concept == other.concept and claim.on_base(other.fingerprints) for other in kept):
+                    kept.append(claim)
             self._write(kept)
         return kept
 

@@ -16,6 +16,8 @@ from PIL import Image
 from spectral_diffusion import __version__
 from spectral_diffusion.adapters import Adapter
 from spectral_diffusion.cli import VERBS
+from spectral_diffusion.cli.progress import TrainingBar
+from spectral_diffusion.diffusion.trainer import StepReport
 from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.images import read_png_text
 from tests.command_line import call, call_really, write_concept, write_recipe
@@ -298,7 +300,10 @@ def test_a_fault_of_ours_is_told_apart_from_wrong_input(
     assert "Traceback" in call(capsys, "doctor", "--debug").expect(1).stderr
 
 
-def test_ctrl_c_in_training_ends_with_130_and_says_where_the_checkpoint_lies(trained: Trained, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_a_training_gets_130_and_is_told_where_the_checkpoint_lies(
+    trained: Trained, tmp_path: Path, number: signal.Signals
+) -> None:
     process = subprocess.Popen(
         [
             sys.executable, "-m", "spectral_diffusion", "train", str(trained.root / "concepts" / "red"),
@@ -314,7 +319,7 @@ def test_ctrl_c_in_training_ends_with_130_and_says_where_the_checkpoint_lies(tra
         piece = os.read(process.stderr.fileno(), 65536)
         assert piece, f"training ended early: {seen.decode()}"
         seen += piece
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, rest = process.communicate(timeout=60)
     checkpoint = tmp_path / "adapters" / "checkpoints" / "red.safetensors"
     last = rest.decode().splitlines()[-1]
@@ -322,3 +327,25 @@ def test_ctrl_c_in_training_ends_with_130_and_says_where_the_checkpoint_lies(tra
     assert str(checkpoint) in last and "--resume" in last
     assert checkpoint.is_file() and not (tmp_path / "adapters" / "red.safetensors").exists()
     assert b"Traceback" not in rest
+
+
+def test_ctrl_c_names_the_concepts_that_are_finished(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = TrainingBar.step
+
+    def press(bar: TrainingBar, report: StepReport) -> None:
+        step(bar, report)
+        if (report.concept, report.step) == ("blue", 2):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingBar, "step", press)
+    train = [
+        "train", trained.root / "concepts" / "red", trained.root / "concepts" / "blue",
+        "--config", trained.recipe, "--workspace", tmp_path,
+    ]  # fmt: skip
+    last = call(capsys, *train).expect(130).stderr.splitlines()[-1]
+    assert last == (
+        "interrupted; finished: red; the checkpoint lies at "
+        f"{tmp_path / 'adapters' / 'checkpoints' / 'blue.safetensors'}: go on with --resume"
+    )

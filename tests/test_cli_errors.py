@@ -474,7 +474,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_nothing_broken(
     place: Place, tmp_path: Path, miniature: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "spectral_diffusion.diffusion.training.masked_loss",
+        "spectral_diffusion.diffusion.learner.masked_loss",
         lambda predicted, *_: predicted.sum() * float("nan"),
     )
     _refused(_train(capsys, place, tmp_path, "blue"), "blue", "nan", "learning rates")

@@ -101,3 +101,24 @@ def test_what_was_trained_counts_more_than_what_was_fused(workspace: Path, capsy
     assert tokens == {"octo": "<octo>", "shell": "<shell>", "rover": None}
     assert "left out octo (columns 8-9) of all.safetensors" in answer.stderr
     assert "left out octo (columns 4-5) of a-copy-of-octo.safetensors" in answer.stderr
+
+
+def test_a_rebuild_forgets_nobody_whose_file_is_elsewhere_unless_asked_to(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(workspace / "ledger.json")
+    call(capsys, "slots", "rebuild", "--workspace", workspace).expect(0)
+    ledger.claim("imaginary", FINGERPRINTS, "afar", 2, 6)
+    # What a file says about its concept counts more than the ledger.
+    make_adapter("octo", 4).save(workspace / "adapters" / "octo.safetensors")
+    kept = call(capsys, "slots", "rebuild", "--workspace", workspace, "--json")
+    assert _claims(kept) == {("octo", "imaginary"): 8, ("shell", "imaginary"): 2, ("afar", "imaginary"): 4}
+    (line,) = kept.stderr.splitlines()
+    assert line.startswith("note: kept afar (columns 4-5) of imaginary: its adapter is not in") and "--drop" in line
+    dropped = call(capsys, "slots", "rebuild", "--drop-missing", "--workspace", workspace, "--json")
+    assert _claims(dropped) == {("octo", "imaginary"): 8, ("shell", "imaginary"): 2}
+    (line,) = dropped.stderr.splitlines()
+    assert line.startswith("note: dropped afar (columns 4-5) of imaginary")
+    # A ledger that cannot be read says nothing.
+    ledger.path.write_text("lost")
+    assert _claims(call(capsys, "slots", "rebuild", "--workspace", workspace, "--json")) == _claims(dropped)

@@ -1,6 +1,7 @@
 """`spectral-diffusion slots`: who holds which columns of which base."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,18 +55,35 @@ def release(outer_json: bool, name: str, base: str | None, workspace: Workspace,
 
 
 @command.command(name="rebuild")
+@click.option(
+    "--drop-missing", is_flag=True, help="Free the columns of concepts of which the workspace holds no file, too."
+)
 @options.workspace
 @options.as_json
 @options.debug
 @click.pass_obj
-def rebuild(outer_json: bool, workspace: Workspace, as_json: bool) -> None:
-    """Make the ledger again from the workspace's adapter files and checkpoints, which are the truth."""
+def rebuild(outer_json: bool, drop_missing: bool, workspace: Workspace, as_json: bool) -> None:
+    """Make the ledger again from the workspace's adapter files and checkpoints, which are the truth.
+
+    A concept of which the workspace holds no file, as its adapter was trained with --out elsewhere or deleted, keeps
+    the columns that the ledger says it has, unless --drop-missing; each of them is named.
+    """
     as_json = as_json or outer_json
     with answering(as_json):
         from spectral_diffusion.ledger import Ledger
 
+        ledger = Ledger(workspace.ledger_path)
+        before: list[Claim] = []
+        with suppress(InputError):
+            before = ledger.holders()
         found = list(_found(workspace.adapters))
-        claims = Ledger(workspace.ledger_path).rebuild([claim for _, claim in found])
+        claims = ledger.rebuild([claim for _, claim in found], keep_missing=not drop_missing)
+        spoken = [claim for _, claim in found]
+        for claim in before:
+            if not any(claim.concept == other.concept and claim.on_base(other.fingerprints) for other in spoken):
+                what = "dropped" if drop_missing else "kept"
+                remedy = "" if drop_missing else "; free its columns with --drop-missing if that is gone"
+                note(f"note: {what} {claim} of {claim.base}: its adapter is not in {workspace.adapters}{remedy}")
         for path, claim in found:
             if not any(
                 (kept.concept, kept.base, kept.slot) == (claim.concept, claim.base, claim.slot) for kept in claims

@@ -1,7 +1,11 @@
 """`spectral-diffusion train`: photographs in, one adapter file a concept out."""
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -47,7 +51,11 @@ class _Slot(click.ParamType):
 )
 @click.option("--steps", type=click.IntRange(1), help="Training steps a concept.")
 @click.option("--method", type=click.Choice(["spectral", "rotation"]), help="How the slot's columns change.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the checkpoints of an interrupted training; what is finished stays as it is.",
+)
 @options.device
 @options.seed
 @queueing.queueing
@@ -108,7 +116,7 @@ def command(
     with answering(as_json):
         from spectral_diffusion.diffusion.base import load_base
         from spectral_diffusion.diffusion.samples import sampler
-        from spectral_diffusion.diffusion.trainer import train_concepts
+        from spectral_diffusion.diffusion.trainer import TrainingInterrupted, train_concepts
         from spectral_diffusion.ledger import Ledger
 
         model = load_base(config.base, device=device)
@@ -118,7 +126,7 @@ def command(
                 "photographs are Stable Diffusion 1.5 and 2.1 (--base FOLDER or hub id, with a recipe in --config)"
             )
         try:
-            with TrainingBar() as bar:
+            with TrainingBar() as bar, _terminated() as terminated:
                 adapters = train_concepts(
                     config,
                     model,
@@ -129,9 +137,11 @@ def command(
                     slot=slot,
                     resume=resume,
                     draw_samples=sampler(model, config),
+                    should_stop=terminated,
                 )
-        except KeyboardInterrupt:
-            _tell_checkpoints(out, [concept.name for concept in concepts])
+        except KeyboardInterrupt as error:
+            finished = error.finished if isinstance(error, TrainingInterrupted) else ()
+            _tell_what_is_kept(out, [concept.name for concept in concepts], finished)
             raise click.exceptions.Exit(INTERRUPTED) from None
         plain = [concept.name for concept in concepts if not concept.description]
         if plain:
@@ -176,12 +186,37 @@ def _is_sample(folder: Path) -> bool:
         return False
 
 
-def _tell_checkpoints(out: Path, names: Sequence[str]) -> None:
+@contextmanager
+def _terminated() -> Iterator[Callable[[], bool]]:
+    """Whether the system asked this process to end, which like Ctrl-C is granted between two steps."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    mine = threading.current_thread() is threading.main_thread()
+    takes = mine and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if takes:
+        signal.signal(signal.SIGTERM, ask)
+    try:
+        yield lambda: asked
+    finally:
+        if takes:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _tell_what_is_kept(out: Path, names: Sequence[str], finished: Sequence[str]) -> None:
+    parts = [f"finished: {', '.join(finished)}"] if finished else []
     kept = [path for name in names if (path := out / "checkpoints" / f"{name}.safetensors").exists()]
     if kept:
-        note(f"interrupted; the checkpoint lies at {', '.join(map(str, kept))}: go on with --resume")
-    else:
+        parts.append(f"the checkpoint lies at {', '.join(map(str, kept))}")
+    if not parts:
         note("interrupted before the first step; nothing was kept")
+    elif len(finished) == len(names):
+        note(f"interrupted; {parts[0]}")
+    else:
+        note(f"interrupted; {'; '.join(parts)}: go on with --resume")
 
 
 def _tell(adapters: "Sequence[Adapter]", out: Path, as_json: bool) -> None:

@@ -220,7 +220,16 @@ def _check_captions(config: TrainingConfig, concept: Concept) -> None:
 
 
 def check_place(out: Path, concept: Concept, base: Base) -> None:
-    """Nothing of another concept or base lies where this one is written. What cannot be read is no loss."""
+    """See that nothing of another concept or base lies where this one will be written. What cannot be read is no loss.
+
+    Args:
+        out: Folder of the adapter files.
+        concept: What shall be trained.
+        base: The model to train on.
+
+    Raises:
+        InputError: An adapter or checkpoint of the concept's name has another token or is of another base.
+    """
     found: dict[Path, tuple[list[str], str, Mapping[str, str]]] = {}
     with suppress(InputError):
         path, parts = adapter_path(out, concept), load_fused(adapter_path(out, concept)).parts

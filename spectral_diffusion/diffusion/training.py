@@ -152,9 +152,9 @@ class Training:
         with suppress(AdapterFileError):
             there = Adapter.load(path)
             if not self._of_this_concept(there):
-                was, now = there.training.get("photographs", "others"), self.noted["photographs"]
-                what = f"photographs {was}, now {now}" if was != now else "other words"
-                warn(f"{path} was trained from {what}: it will be replaced when {self.concept.name} is finished")
+                was, now = there.training.get("photographs", "unknown"), self.noted["photographs"]
+                what = f"other photographs: {was} there, {now} here" if was != now else "another class word or description"
+                warn(f"{path} was trained from {what}; it will be replaced when {self.concept.name} is finished")
 
     def _of_this_concept(self, adapter: Adapter) -> bool:
         keys = ("photographs", "description")

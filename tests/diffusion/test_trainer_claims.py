@@ -1,6 +1,8 @@
 """Laws of what training may take and must give back: no slot is lost or kept in vain, no other concept's file goes."""
 
 import math
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from spectral_diffusion.diffusion import learner, training
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.dataset import Concept
-from spectral_diffusion.diffusion.trainer import StepReport, train_concepts
+from spectral_diffusion.diffusion.trainer import StepReport, TrainingWarning, train_concepts
 from spectral_diffusion.errors import InputError, SlotError, TrainingError
 from spectral_diffusion.fusion import fuse
 from spectral_diffusion.ledger import Ledger
@@ -141,3 +143,41 @@ def test_a_checkpoint_keeps_the_slot_it_was_made_in(
     assert ledger.holders() == held
     train_concepts(quick_config(), base, [make_concept()], ledger, out=tmp_path, resume=True)
     assert ledger.holders() == held
+
+
+def test_a_concept_of_another_base_in_the_same_folder_is_not_replaced(base: Base, tmp_path: Path) -> None:
+    def interrupt(report: StepReport) -> None:
+        raise KeyboardInterrupt
+
+    ledger = Ledger(tmp_path / "ledger.json")
+    train_concepts(quick_config(steps=1), base, [make_concept("octo")], ledger, out=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_concepts(quick_config(), base, [make_concept("rex")], ledger, interrupt, out=tmp_path)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    assert len(kept) == 2
+    other = replace(base, name="another", fingerprints=dict.fromkeys(base.fingerprints, "0" * 64))
+    held = ledger.holders()
+    for name in ("octo", "rex"):
+        for resume in (False, True, "auto"):
+            with pytest.raises(InputError, match=rf"{name}\.safetensors is of another base: .* another here.*--out"):
+                train_concepts(quick_config(), other, [make_concept(name)], ledger, out=tmp_path, resume=resume)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == kept
+    assert ledger.holders() == held
+    train_concepts(quick_config(steps=1), other, [make_concept("octo")], ledger, out=tmp_path / "elsewhere")
+
+
+def test_what_other_photographs_gave_is_replaced_with_a_warning_only(base: Base, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.json")
+
+    def train(concept: Concept) -> None:
+        train_concepts(quick_config(steps=1), base, [concept], ledger, out=tmp_path)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingWarning)
+        train(make_concept())
+        train(make_concept())
+    with pytest.warns(
+        TrainingWarning,
+        match=r"octo\.safetensors was trained from other photographs: 3 \(\w+\) there, 3 .* replaced when octo is",
+    ):
+        train(make_concept(colour="red"))
