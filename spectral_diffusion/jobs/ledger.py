@@ -22,6 +22,11 @@ class _RemoteLedger(Ledger):
         self._store, self._database = store, database
         self._name = Workspace(Path()).ledger_path.name
 
+    def holders(self, base: str | None = None) -> list[Claim]:
+        """All claims, as they are there now."""
+        self._fetch()
+        return super().holders(base)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._database.reached(), self._database.locked("ledger"):

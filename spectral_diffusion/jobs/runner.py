@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -81,12 +82,7 @@ def main() -> None:
         return
     answer(kind="ready")
     while (order := orders.waiting.get()) is not None:
-        folder = store.job(order["job"])
-        with _Logging(folder):
-            if order["do"] == "release":
-                answer(kind="released", message=_release(order, folder, database))
-            else:
-                answer(**_do(order, folder, database, warm, orders.stop))
+        answer(**_do(order, store.job(order["job"]), database, warm, orders.stop))
     # Nothing is open that has to be closed with care, and torch takes its time.
     os._exit(0)
 
@@ -119,36 +115,59 @@ class _Logging:
 def _do(
     order: dict[str, Any], folder: JobFolder, database: Database, warm: Any, stop: threading.Event
 ) -> dict[str, Any]:
-    """One job, from order to answer: nothing that it can do ends the process."""
+    """An order, from its text to its answer: nothing that it can do ends the process."""
     from spectral_diffusion.diffusion.memory import is_out_of_memory
-    from spectral_diffusion.jobs.tasks import Stopped, Tools, run_task
 
     try:
         with folder.locked():
+            # What was sent from elsewhere comes first: the log goes on where that one ended.
             folder.pull()
-            progress = ProgressWriter(folder.path)
-            progress.tell(now=True, stage="starting")
-            _say(f"begun on {warm.device}, attempt {progress.progress.attempt}")
-            tools = Tools(folder, database, warm, progress, stop.is_set, order.get("micro_batch_size", 0))
-            with _Pushing(folder):
-                outcome = run_task(read_spec(order["spec"]), tools)
-            progress.tell(now=True, stage="done", seconds_left=None)
+            with _Logging(folder):
+                done = (
+                    _release(order, folder, database)
+                    if order["do"] == "release"
+                    else _run(order, folder, database, warm, stop, is_out_of_memory)
+                )
             folder.push()
-            _say("done")
-            files = {
-                source: {"to": place, "sha256": digest(folder.work / source)} for source, place in outcome.files.items()
-            }
-            return {"kind": "done", "files": files, "answer": outcome.answer}
-    except Stopped:
-        _say("stopped; it can go on from here")
-        with suppress(SpectralDiffusionError):
-            folder.push()
-        return {"kind": "stopped"}
+            return done
     except Exception as error:
         return _explain(error, is_out_of_memory(error))
 
 
-def _release(order: dict[str, Any], folder: JobFolder, database: Database) -> str:
+def _run(
+    order: dict[str, Any],
+    folder: JobFolder,
+    database: Database,
+    warm: Any,
+    stop: threading.Event,
+    is_out_of_memory: Callable[[BaseException], bool],
+) -> dict[str, Any]:
+    """One job."""
+    from spectral_diffusion.jobs.tasks import Stopped, Tools, run_task
+
+    progress = ProgressWriter(folder.path)
+    progress.tell(now=True, stage="starting")
+    _say(f"begun on {warm.device}, attempt {progress.progress.attempt}")
+    tools = Tools(folder, database, warm, progress, stop.is_set, order.get("micro_batch_size", 0))
+    try:
+        with _Pushing(folder):
+            outcome = run_task(read_spec(order["spec"]), tools)
+        files = {
+            source: {"to": place, "sha256": digest(folder.work / source)} for source, place in outcome.files.items()
+        }
+    except Stopped:
+        progress.tell(now=True)
+        _say("stopped; it can go on from here")
+        return {"kind": "stopped"}
+    except Exception as error:
+        progress.tell(now=True)
+        return _explain(error, is_out_of_memory(error))
+    progress.tell(now=True, stage="done", seconds_left=None)
+    _say("done")
+    return {"kind": "done", "files": files, "answer": outcome.answer}
+
+
+def _release(order: dict[str, Any], folder: JobFolder, database: Database) -> dict[str, Any]:
     """Give the columns back that a cancelled training had claimed in vain."""
     from spectral_diffusion.jobs.ledger import release_vain
 
@@ -156,8 +175,7 @@ def _release(order: dict[str, Any], folder: JobFolder, database: Database) -> st
         release_vain(read_spec(order["spec"]), folder, database)
     except SpectralDiffusionError as error:
         _say(f"its columns could not be given back: {error}")
-        return str(error)
-    return ""
+    return {"kind": "released"}
 
 
 def _explain(error: Exception, out_of_memory: bool) -> dict[str, Any]:

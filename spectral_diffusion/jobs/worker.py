@@ -203,7 +203,9 @@ class Worker:
                         f"the process that did it {how}, {CRASHES} times at the same place; see its log, "
                         "and whether this machine has enough memory"
                     ) from None
-                smaller = smaller or (_half_batch(spec) if killed else 0)
+                # Once may be anything; twice at the same place is a system that is short of memory.
+                if killed and crashes > 1:
+                    smaller = _half_batch(spec)
                 continue
             match answer["kind"]:
                 case "done":

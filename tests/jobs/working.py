@@ -1,5 +1,6 @@
 """Workers as tests use them: real processes on the base in miniature, that can be killed like any other."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,12 +15,15 @@ from typing import Any
 import psutil
 
 from spectral_diffusion.config import load_config
+from spectral_diffusion.diffusion.base import load_base
 from spectral_diffusion.diffusion.dataset import load_concept
+from spectral_diffusion.diffusion.trainer import train_concepts
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import Job, JobQueue
 from spectral_diffusion.jobs.specs import GenerateSpec, TrainSpec, build_spec
 from spectral_diffusion.jobs.store import JobFolder, Store
 from spectral_diffusion.jobs.submission import keep_adapters, keep_concepts
+from spectral_diffusion.ledger import Ledger
 from tests.command_line import write_concept, write_recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -158,3 +162,54 @@ def wait_for(
     while not what():
         assert time.monotonic() < until, f"not so within {seconds:g} s\n{story()}"
         time.sleep(every)
+
+
+def trained_without_a_queue(place: Place, folder: Path, name: str, **training: object) -> str:
+    """sha256 of the adapter file that an uninterrupted training makes."""
+    source = place.root / "concepts" / name
+    if not source.exists():
+        write_concept(source, "dog", sum(name.encode()))
+    folder.mkdir(parents=True, exist_ok=True)
+    config = load_config(write_recipe(folder, place.base, **{"checkpoint_every": 2, **training}))
+    ledger = Ledger(folder / "ledger.json")
+    train_concepts(config, load_base(config.base), [load_concept(source)], ledger, out=folder)
+    return sha256(folder / f"{name}.safetensors")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def patched(tmp_path: Path, at_drawing: str = "", at_step: str = "", more: str = "") -> dict[str, str]:
+    """An environment in which our processes do something else when they draw, at each training step, or at once."""
+    folder = tmp_path / "patch"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        f"""
+import importlib.abc, sys
+
+class _Patch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "spectral_diffusion.jobs.tasks":
+            return None
+        sys.meta_path.remove(self)
+        import spectral_diffusion.diffusion.pipeline as pipeline
+        drawing, at_drawing, at_step = pipeline._draw, {at_drawing!r}, {at_step!r}
+        def draw(*given):
+            exec(at_drawing, {{}})
+            return drawing(*given)
+        pipeline._draw = draw
+        import torch
+        unet = __import__("diffusers").UNet2DConditionModel
+        forward = unet.forward
+        def step(self, sample, *given, **more):
+            exec(at_step, {{"sample": sample, "torch": torch}})
+            return forward(self, sample, *given, **more)
+        unet.forward = step
+        return None
+
+sys.meta_path.insert(0, _Patch())
+{more}
+"""
+    )
+    return {"PYTHONPATH": str(folder)}

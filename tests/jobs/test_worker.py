@@ -1,0 +1,215 @@
+"""A worker and its runner, as real processes: what is done, ended, killed and gone on with."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from spectral_diffusion.jobs.progress import read_losses
+from spectral_diffusion.ledger import Ledger
+from tests.command_line import call, write_recipe
+from tests.jobs.working import Place, patched, sha256, trained_without_a_queue, wait_for, worker
+
+
+def _started(place: Place) -> bool:
+    return any(job.state == "running" and job.progress.step > 0 for job in place.queue.jobs())
+
+
+def test_every_kind_of_job_is_done_and_what_it_makes_is_what_the_verb_makes(
+    place: Place, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", sample_every=2)
+    training = place.train("red", sample_every=2)
+    adapter = place.root / "adapters" / "red.safetensors"
+    with worker(place) as running:
+        done = place.wait(training, "done", "failed")
+        assert done.state == "done", place.story(training)
+        assert sha256(adapter) == expected
+        assert done.result is not None and done.result["files"] == ["adapters/red.safetensors"]
+        assert [step for step, _ in place.queue.losses(training.id)["red"]] == [1, 2, 3]
+        assert len(place.queue.samples(training.id)) == 1
+        assert "begun on cpu" in place.queue.log(training.id)
+        assert {path.name for path in (place.root / "jobs" / training.id).iterdir()} <= {
+            "log.txt", "losses.csv", "progress.json", "samples", ".lock"
+        }  # fmt: skip
+
+        options = ["--workspace", place.root, "--queue", "--json"]
+        recipe = write_recipe(place.root, place.base)
+        fused = place.root / "both.safetensors"
+        jobs = [
+            call(capsys, "fuse", f"{adapter}:0.5", "--out", fused, *options),
+            call(capsys, "generate", "-a", adapter, "-p", "a <red>", "--config", recipe, "--seed", 1, *options),
+        ]
+        drawing = place.wait(place.queue.job(jobs[1].expect(0).json["job"]["id"]), "done", "failed")
+        assert drawing.state == "done", place.story(drawing)
+        place.wait(place.queue.job(jobs[0].expect(0).json["job"]["id"]), "done")
+        assert call(capsys, "inspect", fused).expect(0)
+        (picture,) = (drawing.result or {})["files"]
+        direct = call(
+            capsys,
+            "generate",
+            "-a",
+            adapter,
+            "-p",
+            "a <red>",
+            "--config",
+            recipe,
+            "--seed",
+            1,
+            "--out",
+            place.root / "d",
+        )
+        assert Image.open(place.root / picture).tobytes() == Image.open(direct.expect(0).stdout.strip()).tobytes()
+
+        # The base is at hand by now: what a picture takes is its drawing.
+        begun = time.monotonic()
+        place.wait(place.draw(adapter, prompt="a <red>"), "done", "failed")
+        assert time.monotonic() - begun < 8
+
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+
+
+def test_a_job_that_cannot_be_done_fails_with_a_reason_and_the_next_one_is_done(place: Place) -> None:
+    bad, good = place.draw(prompt="a <stranger>"), place.draw()
+    with worker(place, "--until-idle") as running:
+        assert place.wait(good, "done", "failed").state == "done"
+        failed = place.wait(bad, "done", "failed")
+        assert failed.state == "failed" and "<stranger>" in (failed.error or "")
+        assert running.process.wait(60) == 0
+    assert place.queue.retry(bad.id).state == "queued"
+
+
+def test_a_cancelled_job_ends_within_five_seconds_with_no_process_left_and_its_columns_free(place: Place) -> None:
+    job = place.train("red", steps=100_000)
+    with worker(place) as running:
+        wait_for(lambda: _started(place), story=lambda: place.story(job))
+        runner = running.runner()
+        assert runner is not None
+        session = {other.pid for other in psutil.process_iter() if _session(other.pid) == runner.pid}
+        begun = time.monotonic()
+        assert place.queue.cancel(job.id).state == "cancelled"
+        wait_for(lambda: not any(psutil.pid_exists(pid) for pid in session), 5.0)
+        assert time.monotonic() - begun <= 5.0
+        wait_for(lambda: Ledger(place.root / "ledger.json").holders() == [], 60)
+        assert not (place.root / "adapters").exists()
+        # A new process took its place.
+        after = place.draw()
+        assert place.wait(after, "done", "failed").state == "done"
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_checkpoint_and_exits_0_within_ten_seconds_and_the_next_worker_ends_equal(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    steps = 40
+    expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", steps=steps, checkpoint_every=0)
+    job = place.train("red", steps=steps, checkpoint_every=0)
+    with worker(place) as running:
+        wait_for(lambda: _started(place), story=lambda: place.story(job))
+        family = running.family()
+        begun = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0 and time.monotonic() - begun < 10
+        assert not any(member.is_running() for member in family)
+    assert place.queue.job(job.id).state == "queued"
+    assert (place.root / "jobs" / job.id / "work" / "checkpoints" / "red.safetensors").is_file()
+    reached = place.queue.job(job.id).progress.step
+    with worker(place, "--until-idle"):
+        assert place.wait(job, "done", "failed").state == "done", place.story(job)
+    assert sha256(place.root / "adapters" / "red.safetensors") == expected
+    rows = (place.root / "jobs" / job.id / "losses.csv").read_text().split()
+    assert reached >= 1 and len(rows) == steps == len(read_losses("\n".join(rows).encode())["red"])
+
+
+@pytest.mark.slow
+def test_a_runner_that_is_killed_is_replaced_and_the_job_ends_equal(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", steps=30)
+    job = place.train("red", steps=30)
+    with worker(place, "--until-idle") as running:
+        wait_for(lambda: _started(place), story=lambda: place.story(job))
+        runner = running.runner()
+        assert runner is not None
+        runner.kill()
+        assert place.wait(job, "done", "failed").state == "done", place.story(job)
+        assert running.process.wait(60) == 0
+    assert "was ended by SIGKILL" in place.queue.log(job.id)
+    assert sha256(place.root / "adapters" / "red.safetensors") == expected
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_process_every_time_fails_by_name(place: Place, tmp_path: Path) -> None:
+    patch = patched(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)")
+    job = place.draw()
+    with worker(place, "--until-idle", env=patch) as running:
+        failed = place.wait(job, "done", "failed")
+        assert running.process.wait(60) == 0
+    assert failed.state == "failed" and "SIGSEGV" in (failed.error or "") and "3 times" in (failed.error or "")
+
+
+_NO_ROOM = "if torch.is_grad_enabled() and len(sample) > {rows}: raise torch.OutOfMemoryError('CUDA out of memory')"
+
+
+@pytest.mark.slow
+def test_out_of_memory_is_tried_once_more_with_half_the_rows_and_gives_what_the_whole_batch_gives(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    trained_without_a_queue(place, direct := tmp_path_factory.mktemp("direct"), "red", batch_size=4)
+    job = place.train("red", batch_size=4)
+    with worker(place, "--until-idle", env=patched(direct, at_step=_NO_ROOM.format(rows=2))):
+        assert place.wait(job, "done", "failed").state == "done", place.story(job)
+    assert place.queue.job(job.id).progress.attempt == 2
+    whole, parts = load_file(direct / "red.safetensors"), load_file(place.root / "adapters" / "red.safetensors")
+    assert whole.keys() == parts.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_out_of_memory_again_fails_by_name_and_the_next_job_is_done(place: Place, tmp_path: Path) -> None:
+    job, after = place.train("red", batch_size=4), place.train("blue", batch_size=1)
+    with worker(place, "--until-idle", env=patched(tmp_path, at_step=_NO_ROOM.format(rows=1))) as running:
+        failed = place.wait(job, "done", "failed")
+        assert failed.state == "failed" and "not enough memory, also with 2 rows" in (failed.error or "")
+        assert place.wait(after, "done", "failed").state == "done", place.story(after)
+        assert running.process.wait(60) == 0
+    assert place.queue.log(job.id).count("out of memory: ") == 2
+    assert [claim.concept for claim in Ledger(place.root / "ledger.json").holders()] == ["blue"]
+
+
+@pytest.mark.skipif(
+    not hasattr(psutil.Process, "rlimit"), reason="needs Linux, where limits of another process can be set"
+)
+def test_a_full_disk_pauses_the_job_with_the_reason_and_it_goes_on_when_there_is_room(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", steps=20)
+    job = place.train("red", steps=20)
+    with worker(place, "--until-idle") as running:
+        wait_for(lambda: running.runner() is not None)
+        runner = running.runner()
+        assert runner is not None
+        runner.rlimit(psutil.RLIMIT_FSIZE, (4096, psutil.RLIM_INFINITY))
+        paused = place.wait(job, "paused", "done", "failed")
+        assert paused.state == "paused", place.story(job)
+        assert "free some space" in (paused.note or "")
+        assert not (place.root / "adapters").exists()
+        runner.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        assert place.wait(job, "done", "failed").state == "done", place.story(job)
+    assert sha256(place.root / "adapters" / "red.safetensors") == expected
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
