@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spectral_diffusion.adapters.file import Adapter, Line, first_fault
 from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.reading import open_file
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import sweep_stale, write_atomically
 
+LIMIT_BYTES = 2**26
+"""Tens of thousands of claims."""
 LOCK_TIMEOUT_SECONDS = 30.0
 """A claim takes milliseconds; whoever waits longer than this waits for something that is stuck."""
 
@@ -247,11 +250,12 @@ class Ledger:
             lock.release()
 
     def _read(self) -> list[Claim]:
-        try:
-            return _Claims.model_validate_json(self.path.read_bytes()).claims
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
-        except (OSError, ValidationError) as error:
+        try:
+            with open_file(self.path, LIMIT_BYTES) as file:
+                return _Claims.model_validate_json(file.read()).claims
+        except (InputError, ValidationError) as error:
             raise InputError(
                 f"{self.path} is not a ledger this version can read",
                 "make it again from the adapter files: spectral-diffusion slots rebuild",

@@ -20,6 +20,7 @@ from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.ledger import Claim
+from spectral_diffusion.reading import open_file
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
 
@@ -199,9 +200,9 @@ def checkpoint_path(out: Path, concept: Concept) -> Path:
 
 def _read(path: Path, *, with_state: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_file(path, 2**40), safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER])
             names = file.keys() if with_state else ()
             return dict(header), {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (InputError, OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise damaged(path, error) from error
