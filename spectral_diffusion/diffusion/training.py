@@ -22,13 +22,13 @@ from spectral_diffusion.diffusion.checkpoints import (
     checkpoint_path,
     damaged,
     identify,
-    read_recipe,
     recipe_of,
     tell_photographs,
     warn,
 )
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
+from spectral_diffusion.diffusion.finished import Aim, find_finished, tell_what_is_replaced
 from spectral_diffusion.diffusion.interruption import Interruption
 from spectral_diffusion.diffusion.learner import Learner
 from spectral_diffusion.diffusion.material import Material, prepare
@@ -103,73 +103,25 @@ class Training:
         self.should_stop = should_stop
         self.checkpoint_path = checkpoint_path(out, concept)
         self.identity = identify(config, base, concept, slot)
-        self.noted = {
+        noted = {
             **config.model_dump(mode="json"),
             "photographs": tell_photographs(concept),
             "description": concept.words,
         }
         self.vectors = word_vectors(base, concept.words, config.vectors_per_token)
-        self.tokens = {concept.token: TokenInfo(class_word=concept.class_word, vectors=len(self.vectors))}
-        self.recipe = recipe_of(self.noted)
+        tokens = {concept.token: TokenInfo(class_word=concept.class_word, vectors=len(self.vectors))}
+        self.aim = Aim(adapter_path(out, concept), slot, base.fingerprints, tokens, noted)
+        self.recipe = recipe_of(noted)
         self.step = 0
         self.interrupted = False
 
     def finished(self, resume: Resume) -> Adapter | None:
-        """The adapter, if it was trained to the end already: from these photographs, by this recipe, in this slot.
-
-        A checkpoint that the same training left, killed before it was removed, is removed.
-
-        Raises:
-            AdapterFileError: The file is damaged, and there is no checkpoint.
-            InputError: It was finished by another recipe, unless `resume` is "auto".
-        """
-        path = adapter_path(self.out, self.concept)
-        if not path.exists():
-            return None
-        half_trained = self.checkpoint_path.exists()
-        try:
-            adapter = Adapter.load(path)
-        except AdapterFileError:
-            if half_trained or resume == "auto":
-                return None
-            raise
-        differing = self._differing(adapter)
-        if not differing:
-            same = half_trained and read_recipe(self.checkpoint_path) == self.recipe
-            if same:
-                self.checkpoint_path.unlink(missing_ok=True)
-            return adapter if same or not half_trained or resume == "auto" else None
-        if half_trained or resume == "auto" or not self._of_this_concept(adapter):
-            return None
-        raise InputError(
-            f"{path} is finished at {adapter.training.get('steps')} steps, by another recipe: {'; '.join(differing)}",
-            "train without --resume to begin anew",
-        )
+        """The adapter, if it was trained to the end already, see `find_finished`."""
+        return find_finished(self.aim, self.checkpoint_path, resume)
 
     def tell_what_is_replaced(self) -> None:
         """Warns: TrainingWarning: The adapter file that will be written over was trained from something else."""
-        path = adapter_path(self.out, self.concept)
-        with suppress(AdapterFileError):
-            there = Adapter.load(path)
-            if not self._of_this_concept(there):
-                was, now = there.training.get("photographs", "unknown"), self.noted["photographs"]
-                what = f"other photographs: {was} there, {now} here" if was != now else "another class word or description"
-                warn(f"{path} was trained from {what}; it will be replaced when {self.concept.name} is finished")
-
-    def _of_this_concept(self, adapter: Adapter) -> bool:
-        keys = ("photographs", "description")
-        return adapter.tokens == self.tokens and all(adapter.training.get(key) == self.noted[key] for key in keys)
-
-    def _differing(self, adapter: Adapter) -> list[str]:
-        """What is not as in this training, in words for people."""
-        here, there = dict(self.recipe), dict(recipe_of(adapter.training))
-        here |= {"slot": str(self.slot), "base": dict(self.base.fingerprints), "tokens": self.tokens}
-        there |= {"slot": str(adapter.slot), "base": adapter.fingerprints, "tokens": adapter.tokens}
-        return [
-            f"{key}: {here.get(key)}, there {there.get(key)}"
-            for key in sorted({*here, *there})
-            if here.get(key) != there.get(key)
-        ]
+        tell_what_is_replaced(self.aim)
 
     def train(self, resume: Resume) -> Adapter:
         """From the first step, or from the checkpoint, to the adapter file."""
@@ -188,7 +140,7 @@ class Training:
                 self._loop(material, accelerator, interruption)
                 with self._keeping():
                     adapter = self._adapter()
-                    adapter.save(adapter_path(self.out, self.concept))
+                    adapter.save(self.aim.path)
                 self.checkpoint_path.unlink(missing_ok=True)
             self.interrupted = interruption.asked
             return adapter
@@ -341,8 +293,8 @@ class Training:
             slot=self.slot,
             base_name=self.base.name,
             fingerprints=dict(self.base.fingerprints),
-            tokens=self.tokens,
-            training=self.noted,
+            tokens=dict(self.aim.tokens),
+            training=dict(self.aim.noted),
             modules={
                 path: {name: tensor.cpu() for name, tensor in adapter.tensors().items()}
                 for path, adapter in self.engine.adapters.items()

@@ -178,6 +178,6 @@ def test_what_other_photographs_gave_is_replaced_with_a_warning_only(base: Base,
         train(make_concept())
     with pytest.warns(
         TrainingWarning,
-        match=r"octo\.safetensors was trained from other photographs: 3 \(\w+\) there, 3 .* replaced when octo is",
+        match=r"octo\.safetensors was trained from other photographs: 3 \(\w+\) there, 3 .* replaced when this",
     ):
         train(make_concept(colour="red"))
