@@ -83,7 +83,8 @@ def command(
 ) -> None:
     """Train concepts, each in a spectral slot of its own; one adapter file each.
 
-    CONCEPT_DIR is a folder of 1 to 50 photographs, or the name of a concept in the workspace or of a sample.
+    CONCEPT_DIR is a folder of 1 to 50 photographs or a zip of it, or the name of a concept in the workspace or of a
+    sample.
     """
     out = out or workspace.adapters
     queueing.refuse_without_queue(queued, key=key, database=database, store=store)

@@ -1,4 +1,4 @@
-"""What is written tells nothing of the machine or of where and by whom a photograph was taken, and goes nowhere else."""
+"""What is written tells nothing of the machine, nor where and by whom a photograph was taken, and goes nowhere else."""
 
 import base64
 import json
