@@ -3,12 +3,32 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.names import slug
 
 SHA256 = r"^[0-9a-f]{64}$"
 Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+def _check_concept(name: str) -> str:
+    if slug(name) != name:
+        raise ValueError("is not the name of a concept's folder")
+    return name
+
+
+def _check_place(place: str) -> str:
+    parts = place.split("/")
+    if not place or any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
+        raise ValueError("is not a place in the store")
+    return place
+
+
+ConceptName = Annotated[Name, AfterValidator(_check_concept)]
+"""A folder of the job's `input/`, and no path out of it."""
+StorePlace = Annotated[str, Field(max_length=1000), AfterValidator(_check_place)]
+"""A file or folder by its name in the store, and no path out of it."""
 Finite = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
@@ -58,10 +78,10 @@ class TrainSpec(_Spec):
     """
 
     kind: Literal["train"] = "train"
-    concepts: tuple[Name, ...] = Field(min_length=1)
+    concepts: tuple[ConceptName, ...] = Field(min_length=1)
     config: dict[str, Any]
     slot: int | Literal["auto"] = "auto"
-    out: str = "adapters"
+    out: StorePlace = "adapters"
 
     @property
     def title(self) -> str:
@@ -79,7 +99,7 @@ class FuseSpec(_Spec):
 
     kind: Literal["fuse"] = "fuse"
     fusing: Fusing
-    out: str
+    out: StorePlace
 
     @property
     def title(self) -> str:
@@ -109,7 +129,7 @@ class GenerateSpec(_Spec):
     guidance_scale: float = Field(ge=1, le=100, allow_inf_nan=False)
     width_px: int | None = Field(default=None, ge=16, le=4096)
     height_px: int | None = Field(default=None, ge=16, le=4096)
-    out: str = "images"
+    out: StorePlace = "images"
 
     @property
     def title(self) -> str:
@@ -128,7 +148,7 @@ class ScoreSpec(_Spec):
 
     kind: Literal["score"] = "score"
     images: tuple[ImageInput, ...] = Field(min_length=1)
-    references: tuple[Name, ...] = ()
+    references: tuple[ConceptName, ...] = ()
     prompt: str | None = Field(default=None, max_length=10_000)
     trials: int | None = Field(default=None, ge=1)
     scorer: str | None = Field(default=None, max_length=4096)
@@ -151,7 +171,7 @@ class DemoSpec(_Spec):
     kind: Literal["demo"] = "demo"
     config: dict[str, Any]
     seed: int = Field(ge=0, lt=2**63)
-    out: str = "outputs/demo"
+    out: StorePlace = "outputs/demo"
 
     @property
     def title(self) -> str:

@@ -90,6 +90,8 @@ class Worker:
         # Its imports take seconds: they begin now and not with the first job.
         self._start_runner()
         self._client: DBOSClient = self._database.connect()
+        # Before any job is taken: those that were begun come before those that wait.
+        self._bury_the_dead()
         DBOS(config=self._database.config(self._me.id))
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
@@ -128,16 +130,13 @@ class Worker:
             self._code = 1
             self._ending.set()
             return
-        for worker in self._registry.workers():
-            if worker.id != self._me.id and not worker.lives:
-                self._bury(worker)
+        self._bury_the_dead()
         self._take_up_lost()
 
     def _bury(self, worker: WorkerRow) -> None:
         if worker.is_here and worker.runner is not None:
             kill_tree(worker.runner)
-        handles = DBOS._recover_pending_workflows([worker.id])
-        if handles:
+        if self._requeue_all(worker.id):
             self._note(f"worker {worker.id} has died; its job goes back into the queue")
         self._registry.forget(worker.id)
 
@@ -148,8 +147,20 @@ class Worker:
         )
         idle = {status.workflow_id for status in mine} - self._active
         if idle & self._lost:
-            DBOS._recover_pending_workflows([self._me.id])
+            self._requeue_all(self._me.id)
         self._lost = idle
+
+    def _requeue_all(self, worker_id: str) -> bool:
+        """Put back what a worker had, each to its old place in the queue; whether there was any."""
+        had = self._client.list_workflows(status="PENDING", executor_id=worker_id, load_input=False, load_output=False)
+        # What DBOS does for workers of its own name when it starts; here it is done for others, and before any is taken.
+        put_back = self._client._sys_db.reenqueue_for_recovery
+        return any([put_back(status.workflow_id, [worker_id], QUEUE) for status in had])
+
+    def _bury_the_dead(self) -> None:
+        for worker in self._registry.workers():
+            if worker.id != self._me.id and not worker.lives:
+                self._bury(worker)
 
     def _is_idle(self) -> bool:
         with suppress(SQLAlchemyError):

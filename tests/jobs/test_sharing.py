@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -143,7 +144,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_two_machines_share_a_queue_on_postgres_and_one_dying_loses_nothing(
-    place: Place, postgres: str, tmp_path_factory: pytest.TempPathFactory
+    place: Place,
+    postgres: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    record_property: Callable[[str, object], None],
 ) -> None:
     steps = 60
     place = Place(place.root, place.base, url=postgres)
@@ -155,9 +159,15 @@ def test_two_machines_share_a_queue_on_postgres_and_one_dying_loses_nothing(
             lambda: sum(job.state == "running" and job.progress.step > 3 for job in place.queue.jobs()) == 2,
             story=lambda: "\n".join(place.story(job) for job in jobs.values()),
         )
+        (orphan,) = (job for job in place.queue.jobs() if (job.worker or "").startswith("other"))
         for member in dying.family():
             member.kill()
         dying.process.wait()
+        begun = time.monotonic()
+        wait_for(lambda: place.queue.job(orphan.id).progress.attempt == 2, 240, lambda: place.story(orphan))
+        record_property(
+            "one of two machines dies: seconds until its job is begun again", round(time.monotonic() - begun)
+        )
         for job in jobs.values():
             assert place.wait(job, "done", "failed", seconds=240).state == "done", place.story(job)
         assert living.process.wait(60) == 0

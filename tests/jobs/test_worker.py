@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,10 @@ def _started(place: Place) -> bool:
 
 
 def test_every_kind_of_job_is_done_and_what_it_makes_is_what_the_verb_makes(
-    place: Place, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+    place: Place,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", sample_every=2)
     training = place.train("red", sample_every=2)
@@ -68,6 +72,7 @@ def test_every_kind_of_job_is_done_and_what_it_makes_is_what_the_verb_makes(
         # The base is at hand by now: what a picture takes is its drawing.
         begun = time.monotonic()
         place.wait(place.draw(adapter, prompt="a <red>"), "done", "failed")
+        record_property("a queued picture with base at hand: seconds", round(time.monotonic() - begun, 1))
         assert time.monotonic() - begun < 8
 
         running.process.send_signal(signal.SIGTERM)
@@ -84,7 +89,9 @@ def test_a_job_that_cannot_be_done_fails_with_a_reason_and_the_next_one_is_done(
     assert place.queue.retry(bad.id).state == "queued"
 
 
-def test_a_cancelled_job_ends_within_five_seconds_with_no_process_left_and_its_columns_free(place: Place) -> None:
+def test_a_cancelled_job_ends_within_five_seconds_with_no_process_left_and_its_columns_free(
+    place: Place, record_property: Callable[[str, object], None]
+) -> None:
     job = place.train("red", steps=100_000)
     with worker(place) as running:
         wait_for(lambda: _started(place), story=lambda: place.story(job))
@@ -94,7 +101,9 @@ def test_a_cancelled_job_ends_within_five_seconds_with_no_process_left_and_its_c
         begun = time.monotonic()
         assert place.queue.cancel(job.id).state == "cancelled"
         wait_for(lambda: not any(psutil.pid_exists(pid) for pid in session), 5.0)
-        assert time.monotonic() - begun <= 5.0
+        seconds = time.monotonic() - begun
+        record_property("cancelled while running: seconds until no process was left", round(seconds, 1))
+        assert seconds <= 5.0
         wait_for(lambda: Ledger(place.root / "ledger.json").holders() == [], 60)
         assert not (place.root / "adapters").exists()
         # A new process took its place.
@@ -104,7 +113,7 @@ def test_a_cancelled_job_ends_within_five_seconds_with_no_process_left_and_its_c
 
 @pytest.mark.slow
 def test_sigterm_leaves_a_checkpoint_and_exits_0_within_ten_seconds_and_the_next_worker_ends_equal(
-    place: Place, tmp_path_factory: pytest.TempPathFactory
+    place: Place, tmp_path_factory: pytest.TempPathFactory, record_property: Callable[[str, object], None]
 ) -> None:
     steps = 40
     expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", steps=steps, checkpoint_every=0)
@@ -114,7 +123,8 @@ def test_sigterm_leaves_a_checkpoint_and_exits_0_within_ten_seconds_and_the_next
         family = running.family()
         begun = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(10) == 0 and time.monotonic() - begun < 10
+        assert running.process.wait(10) == 0
+        record_property("SIGTERM: seconds until exit code 0", round(time.monotonic() - begun, 1))
         assert not any(member.is_running() for member in family)
     assert place.queue.job(job.id).state == "queued"
     assert (place.root / "jobs" / job.id / "work" / "checkpoints" / "red.safetensors").is_file()
@@ -128,7 +138,7 @@ def test_sigterm_leaves_a_checkpoint_and_exits_0_within_ten_seconds_and_the_next
 
 @pytest.mark.slow
 def test_a_runner_that_is_killed_is_replaced_and_the_job_ends_equal(
-    place: Place, tmp_path_factory: pytest.TempPathFactory
+    place: Place, tmp_path_factory: pytest.TempPathFactory, record_property: Callable[[str, object], None]
 ) -> None:
     expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", steps=30)
     job = place.train("red", steps=30)
@@ -136,7 +146,11 @@ def test_a_runner_that_is_killed_is_replaced_and_the_job_ends_equal(
         wait_for(lambda: _started(place), story=lambda: place.story(job))
         runner = running.runner()
         assert runner is not None
+        reached = place.queue.job(job.id).progress.attempt
         runner.kill()
+        begun = time.monotonic()
+        wait_for(lambda: place.queue.job(job.id).progress.attempt > reached, story=lambda: place.story(job))
+        record_property("runner killed: seconds until the job goes on", round(time.monotonic() - begun, 1))
         assert place.wait(job, "done", "failed").state == "done", place.story(job)
         assert running.process.wait(60) == 0
     assert "was ended by SIGKILL" in place.queue.log(job.id)
@@ -190,7 +204,7 @@ def test_out_of_memory_again_fails_by_name_and_the_next_job_is_done(place: Place
     not hasattr(psutil.Process, "rlimit"), reason="needs Linux, where limits of another process can be set"
 )
 def test_a_full_disk_pauses_the_job_with_the_reason_and_it_goes_on_when_there_is_room(
-    place: Place, tmp_path_factory: pytest.TempPathFactory
+    place: Place, tmp_path_factory: pytest.TempPathFactory, record_property: Callable[[str, object], None]
 ) -> None:
     expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", steps=20)
     job = place.train("red", steps=20)
@@ -204,6 +218,9 @@ def test_a_full_disk_pauses_the_job_with_the_reason_and_it_goes_on_when_there_is
         assert "free some space" in (paused.note or "")
         assert not (place.root / "adapters").exists()
         runner.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        begun = time.monotonic()
+        wait_for(lambda: place.queue.job(job.id).state != "paused", story=lambda: place.story(job))
+        record_property("full disk: seconds until it goes on once there is room", round(time.monotonic() - begun, 1))
         assert place.wait(job, "done", "failed").state == "done", place.story(job)
     assert sha256(place.root / "adapters" / "red.safetensors") == expected
 
