@@ -276,6 +276,9 @@ class JobQueue:
             spec = None
         progress = Progress.read(self.store.read(f"{self.store.job(status.workflow_id).name}/{FILE}"))
         state, note = _state(status, workers)
+        if state == "running" and self.store.is_full:
+            # Its worker cannot write down that it waits: the queue may lie on the same disk.
+            state, note = "paused", f"the disk of {self.store.root} is full; free some space"
         return Job(
             id=status.workflow_id,
             spec=spec,

@@ -24,8 +24,8 @@ from spectral_diffusion.workspace import Workspace, cache_folder, write_atomical
 JOBS = "jobs"
 BLOBS = f"{JOBS}/blobs"
 LOCK_SECONDS = 30.0
-# What stays behind of a job that was done.
-_KEPT = ("log.txt", "progress.json", "losses.csv", "samples")
+# Less than this holds no checkpoint, and soon not even a line of the queue's database.
+_ROOM_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,15 @@ class Store:
         fs, root = self._remote
         found = fs.find(self._address(folder)) if fs.exists(self._address(folder)) else []
         return sorted(str(PurePosixPath(entry).relative_to(root)) for entry in found)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room left where the files lie; of a place elsewhere that is not known."""
+        if self.folder is None:
+            return False
+        with suppress(OSError):
+            return shutil.disk_usage(self.folder).free < _ROOM_BYTES
+        return False
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; it may be gone already."""

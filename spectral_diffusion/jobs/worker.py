@@ -153,9 +153,9 @@ class Worker:
     def _requeue_all(self, worker_id: str) -> bool:
         """Put back what a worker had, each to its old place in the queue; whether there was any."""
         had = self._client.list_workflows(status="PENDING", executor_id=worker_id, load_input=False, load_output=False)
-        # What DBOS does for workers of its own name when it starts; here it is done for others, and before any is taken.
+        # What DBOS does at its start for workers of its own name; here for others, and before any job is taken.
         put_back = self._client._sys_db.reenqueue_for_recovery
-        return any([put_back(status.workflow_id, [worker_id], QUEUE) for status in had])
+        return sum(put_back(status.workflow_id, [worker_id], QUEUE) for status in had) > 0
 
     def _bury_the_dead(self) -> None:
         for worker in self._registry.workers():

@@ -29,8 +29,8 @@ KILLS = 50
 KILLS_OF_THE_APP = 10
 NAMES = ("red", "blue", "green", "pink", "grey")
 STEPS = 300
-# Until a worker has begun to train, and well into its training: every moment of its life is met.
-LONGEST_LIFE_SECONDS = 8.0
+# Lives that end before a worker has begun to train, and lives that end well into its training.
+SHORT_LIFE_SECONDS, LONG_LIFE_SECONDS = 5.0, 16.0
 
 
 def _queue_and_kill(place: Place, chance: random.Random) -> int:
@@ -61,6 +61,12 @@ def _queue_and_kill(place: Place, chance: random.Random) -> int:
     return kills
 
 
+def _life_seconds(chance: random.Random) -> float:
+    if chance.random() < 0.5:
+        return chance.uniform(0, SHORT_LIFE_SECONDS)
+    return chance.uniform(SHORT_LIFE_SECONDS, LONG_LIFE_SECONDS)
+
+
 def _kill(running: WorkerProcess, chance: random.Random) -> None:
     """The worker alone, or with all that it started, or what it started and then itself."""
     family = running.family()
@@ -89,7 +95,7 @@ def test_five_trainings_survive_fifty_kills_each_ending_once_and_equal(
     while kills < KILLS and place.queue.jobs(open_only=True):
         before = {job.id: (job.state, job.progress.step) for job in place.queue.jobs()}
         running = start_worker(place)
-        begun, until = time.monotonic(), time.monotonic() + chance.uniform(0, LONGEST_LIFE_SECONDS)
+        begun, until = time.monotonic(), time.monotonic() + _life_seconds(chance)
         recovered = None
         while time.monotonic() < until and running.process.poll() is None:
             if recovered is None:
