@@ -275,7 +275,8 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     if image.mode not in ("RGB", "CMYK", "L"):
         image = image.convert("RGB")
     colours = _by_profile(image, profile) if profile else None
-    colours = colours or image.convert("RGB")
+    # A hundred megapixels are 400 MB a copy.
+    colours = colours or (image if image.mode == "RGB" else image.convert("RGB"))
     if alpha is None:
         return colours
     white = Image.new("RGB", image.size, "white")

@@ -30,6 +30,8 @@ HEADER_LIMIT_BYTES = 32 * 2**20
 FILE_LIMIT_BYTES = 8 * 2**30
 """Ten concepts of the largest base at rank 32."""
 MODULE_LIMIT = 10_000
+TENSORS_A_NAME = 16
+"""More than any method has for one weight."""
 VALUE_LIMIT = 1e5
 """Weights and their singular values stay below a hundred. From here on products of three leave float32."""
 
@@ -295,7 +297,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if length > HEADER_LIMIT_BYTES or data_bytes < 0:
             raise AdapterFileError(f"it is cut off or damaged: it claims a header of {length:,} bytes", _AGAIN)
         text = start[8 : 8 + length] + file.read(max(0, length - 8))
-        header = _of_known_format(read_header(text, data_bytes))
+        header, count = read_header(text, data_bytes)
+        _check_known(header, count)
         try:
             tensors = load_safetensors(b"".join((start[:8], text, start[8 + length :], file.read(data_bytes + 1))))
         except (SafetensorError, KeyError, ValueError) as error:
@@ -303,7 +306,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
-def _of_known_format(header: Any) -> dict[str, Any]:
+def _check_known(header: Any, tensor_count: int) -> None:
+    """The package's header is of a format that is known, and lists modules enough for as many tensors."""
     if not isinstance(header, dict) or "format" not in header:
         raise AdapterFileError(
             f"it is a safetensors file without a readable {HEADER_KEY} header: not an adapter of this package",
@@ -314,7 +318,12 @@ def _of_known_format(header: Any) -> dict[str, Any]:
             f"it is of adapter format {str(header['format'])[:20]}, and this version reads format {FORMAT}",
             "update spectral-diffusion: pip install --upgrade spectral-diffusion",
         )
-    return header
+    parts = header.get("parts")
+    owners = [part.get("adapter") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else [header]
+    listed = [owner.get(key) for owner in owners if isinstance(owner, dict) for key in ("modules", "tokens")]
+    names = sum(len(names) for names in listed if isinstance(names, list | dict))
+    if tensor_count > TENSORS_A_NAME * names + 1000:
+        raise AdapterFileError(f"it holds {tensor_count:,} tensors, more than belong to {names:,} modules", _AGAIN)
 
 
 def _kind(start: bytes) -> str:

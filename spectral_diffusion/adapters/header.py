@@ -15,7 +15,7 @@ _FLOAT32_BYTES = 4
 _AGAIN = "train the concept again, or get the file from its author again"
 
 
-def read_header(text: bytes, data_bytes: int) -> Any:
+def read_header(text: bytes, data_bytes: int) -> tuple[Any, int]:
     """The package's own header out of that of a safetensors file.
 
     Args:
@@ -23,7 +23,8 @@ def read_header(text: bytes, data_bytes: int) -> Any:
         data_bytes: Length of what follows it. The tensors must fill that without gap and without overlap.
 
     Returns:
-        The value under `spectral_diffusion`, itself JSON: finite numbers, whole characters, no key twice.
+        The value under `spectral_diffusion`, itself JSON: finite numbers, whole characters, no key twice; and how many
+        tensors there are.
 
     Raises:
         AdapterFileError: It is of something else, or contradicts itself or the length of the file.
@@ -51,7 +52,7 @@ def read_header(text: bytes, data_bytes: int) -> Any:
         raise AdapterFileError(
             f"it is cut off or damaged: it should hold {end:,} bytes of tensors and holds {data_bytes:,}", _AGAIN
         )
-    return own
+    return own, len(spans)
 
 
 class _Doubtful(ValueError):

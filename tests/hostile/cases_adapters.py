@@ -73,7 +73,7 @@ OUTER = {
     "a pickle after the tensors": (sound() + pickle.dumps([1]), "cut off or damaged"),
     "bytes missing": (sound()[:-1], "cut off or damaged"),
     "half of it": (sound()[: len(sound()) // 2], "cut off or damaged"),
-    "100 000 tensors of nothing": (tiny_tensors(100_000), "belongs to no module"),
+    "100 000 tensors of nothing": (tiny_tensors(100_000), "more than belong to 3 modules"),
     "a tensor called by a path": (renamed_module("../../etc/passwd"), "modules"),
     "a tensor called by 10 MB": (outer(lambda h: h.update({"x" * 10**7: h.pop("unet.up.to_k.S")})), "no module"),
 }  # fmt: skip
