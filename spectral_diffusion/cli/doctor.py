@@ -18,7 +18,7 @@ from spectral_diffusion.workspace import Workspace, cache_folder, packaged
 
 _LIBRARIES = (
     "torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors", "open_clip_torch", "numpy",
-    "pillow", "opencv-python-headless",
+    "pillow", "opencv-python-headless", "dbos",
 )  # fmt: skip
 
 _BASE_FILES = (
@@ -55,7 +55,7 @@ class Finding:
 def command(workspace: Workspace, as_json: bool) -> None:
     """Devices, versions, caches, and what is missing and how to get it."""
     with answering(as_json):
-        found = [*_software(), *_devices(), *_models(), *_folders(workspace)]
+        found = [*_software(), *_devices(), *_models(), *_folders(workspace), _queue(workspace)]
     width = max(len(finding.name) for finding in found)
     lines = []
     for finding in found:
@@ -174,6 +174,26 @@ def _folders(workspace: Workspace) -> Iterator[Finding]:
             f"{folder} ({detail}, {free}{'' if writable else ', read-only'})",
             None if writable else "choose a folder you may write to: --workspace or $SPECTRAL_DIFFUSION_CACHE",
         )
+
+
+def _queue(workspace: Workspace) -> Finding:
+    from spectral_diffusion.cli.queueing import open_queue
+
+    try:
+        with open_queue(workspace, None, None) as queue:
+            if not queue.database.exists:
+                return Finding("queue", True, "nothing was ever queued here")
+            waiting = len(queue.jobs(open_only=True))
+            workers = [worker for worker in queue.registry.workers() if worker.lives]
+            idle = bool(waiting) and not workers
+            return Finding(
+                "queue",
+                not idle,
+                f"{queue.database} (jobs not yet ended: {waiting}, workers: {len(workers)})",
+                "start a worker: spectral-diffusion worker" if idle else None,
+            )
+    except InputError as error:
+        return Finding("queue", False, error.what, error.remedy)
 
 
 def _size(folder: Path) -> str:
