@@ -28,9 +28,10 @@ from tests.jobs.working import (
 KILLS = 50
 KILLS_OF_THE_APP = 10
 NAMES = ("red", "blue", "green", "pink", "grey")
-STEPS = 300
-# Lives that end before a worker has begun to train, and lives that end well into its training.
-SHORT_LIFE_SECONDS, LONG_LIFE_SECONDS = 5.0, 16.0
+STEPS = 120
+# Half of the workers die before they have begun to train, half after so many steps: however fast the machine is, the
+# trainings outlive the kills.
+EARLY_SECONDS, LATE_STEPS = 6.0, 24
 
 
 def _queue_and_kill(place: Place, chance: random.Random) -> int:
@@ -61,12 +62,6 @@ def _queue_and_kill(place: Place, chance: random.Random) -> int:
     return kills
 
 
-def _life_seconds(chance: random.Random) -> float:
-    if chance.random() < 0.5:
-        return chance.uniform(0, SHORT_LIFE_SECONDS)
-    return chance.uniform(SHORT_LIFE_SECONDS, LONG_LIFE_SECONDS)
-
-
 def _kill(running: WorkerProcess, chance: random.Random) -> None:
     """The worker alone, or with all that it started, or what it started and then itself."""
     family = running.family()
@@ -83,6 +78,27 @@ def _kill(running: WorkerProcess, chance: random.Random) -> None:
     running.process.wait()
 
 
+def _live(place: Place, running: WorkerProcess, chance: random.Random) -> float | None:
+    """Let a worker live for a while; tells after how long it trained, if it came to that."""
+    begun, begun_at = time.monotonic(), time.time()
+    if chance.random() < 0.5:
+        time.sleep(chance.uniform(0, EARLY_SECONDS))
+        return None
+    recovered, steps_before, steps = None, 0, chance.randint(0, LATE_STEPS)
+    while running.process.poll() is None and place.queue.jobs(open_only=True):
+        # What the one before had written is still there until this one writes.
+        told = [job for job in place.queue.jobs() if job.state == "running" and job.progress.updated > begun_at]
+        jobs = [job for job in told if job.progress.stage.startswith("training")]
+        if jobs and recovered is None:
+            recovered, steps_before = time.monotonic() - begun, jobs[0].progress.step
+        if recovered is not None and (not jobs or jobs[0].progress.step - steps_before >= steps):
+            break
+        assert time.monotonic() - begun < 240, place.queue.jobs()
+        time.sleep(0.05)
+    time.sleep(chance.uniform(0, 0.3))
+    return recovered
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_five_trainings_survive_fifty_kills_each_ending_once_and_equal(
@@ -93,17 +109,9 @@ def test_five_trainings_survive_fifty_kills_each_ending_once_and_equal(
     kills_of_the_app = _queue_and_kill(place, chance)
     kills, recoveries = kills_of_the_app, []
     while kills < KILLS and place.queue.jobs(open_only=True):
-        before = {job.id: (job.state, job.progress.step) for job in place.queue.jobs()}
         running = start_worker(place)
-        begun, until = time.monotonic(), time.monotonic() + _life_seconds(chance)
-        recovered = None
-        while time.monotonic() < until and running.process.poll() is None:
-            if recovered is None:
-                now = {job.id: (job.state, job.progress.step) for job in place.queue.jobs()}
-                if any(state == "running" and (state, step) != before[job_id] for job_id, (state, step) in now.items()):
-                    recovered = time.monotonic() - begun
-                    recoveries.append(recovered)
-            time.sleep(0.05)
+        seconds = _live(place, running, chance)
+        recoveries += [seconds] if seconds else []
         _kill(running, chance)
         kills += 1
     with worker(place, "--until-idle") as last:
