@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -250,7 +251,14 @@ class Adapter(BaseModel):
 def first_fault(error: ValidationError) -> str:
     """The first of pydantic's faults, in a line."""
     fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    return f"{'.'.join(map(str, fault['loc']))[:300]}: {fault_words(fault)}"
+
+
+def fault_words(fault: ErrorDetails) -> str:
+    """What is wrong by one of pydantic's faults, in words for people."""
+    if fault["type"] == "string_pattern_mismatch":
+        return "is empty, too long, or has characters that have no place there"
+    return fault["msg"]
 
 
 @contextmanager

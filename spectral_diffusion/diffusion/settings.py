@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from spectral_diffusion import __version__
 from spectral_diffusion.adapters import Adapter
-from spectral_diffusion.adapters.file import Line, Name
+from spectral_diffusion.adapters.file import Line, Name, fault_words
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedPart
 from spectral_diffusion.fusion.fused import PARTS_LIMIT, STRENGTH_LIMIT
@@ -202,6 +202,6 @@ def library_versions() -> dict[str, str]:
 def _faults(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, fault['loc']))[:100] or 'settings'} {str(fault.get('input'))[:60]!r}: "
-        f"{fault['msg'].lower()}"
+        f"{fault_words(fault).lower()}"
         for fault in error.errors()[:5]
     )
