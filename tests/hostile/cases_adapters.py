@@ -69,9 +69,9 @@ OUTER = {
     },
     "a gap before the data": (
         outer(lambda h: h.update(x={"dtype": "F32", "shape": [1], "data_offsets": [10**6, 10**6 + 4]})), "gap"),
-    "bytes after the tensors": (sound() + b"x", "cut off or damaged"),
-    "a pickle after the tensors": (sound() + pickle.dumps([1]), "cut off or damaged"),
-    "bytes missing": (sound()[:-1], "cut off or damaged"),
+    "bytes after the tensors": (sound() + b"x", "bytes of tensors and holds"),
+    "a pickle after the tensors": (sound() + pickle.dumps([1]), "bytes of tensors and holds"),
+    "bytes missing": (sound()[:-1], "bytes of tensors and holds"),
     "half of it": (sound()[: len(sound()) // 2], "cut off or damaged"),
     "100 000 tensors of nothing": (tiny_tensors(100_000), "more than belong to 3 modules"),
     "a tensor called by a path": (renamed_module("../../etc/passwd"), "modules"),
