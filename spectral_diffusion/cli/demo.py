@@ -55,7 +55,10 @@ def command(
                 workspace,
                 queueing.Places(database, store),
                 lambda queue, _: build_spec(
-                    "demo", config=config.model_dump(mode="json"), seed=first_seed, out=queue.store.name_of(out)
+                    "demo",
+                    config=config.model_dump(mode="json"),
+                    seed=first_seed,
+                    out=queue.store.place(workspace, out),
                 ),
                 key,
             )

@@ -62,7 +62,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, _: _spec(queue, files, {**rules, "allow_other_base": allow_other_base}, out),
+                lambda queue, _: _spec(queue, workspace, files, {**rules, "allow_other_base": allow_other_base}, out),
                 key,
             )
         queueing.tell(job, as_json)
@@ -98,12 +98,14 @@ def command(
     answer(as_json, value, [*table(["concept", "token", "slot", "strength"], rows), f"wrote {out}"])
 
 
-def _spec(queue: "JobQueue", files: Sequence[str], rules: dict[str, Any], out: Path) -> "FuseSpec":
+def _spec(
+    queue: "JobQueue", workspace: Workspace, files: Sequence[str], rules: dict[str, Any], out: Path
+) -> "FuseSpec":
     from spectral_diffusion.jobs.specs import Fusing, build_spec
     from spectral_diffusion.jobs.submission import keep_adapters
 
     adapters = keep_adapters(queue.store, [file_and_strength(text) for text in files])
-    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=queue.store.name_of(out))
+    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=queue.store.place(workspace, out))
 
 
 def read_fused(

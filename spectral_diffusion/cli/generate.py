@@ -125,7 +125,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, job_folder: _spec(queue, job_folder, drawing, count, folder),
+                lambda queue, job_folder: _spec(queue, job_folder, workspace, drawing, count, folder),
                 key,
             )
         queueing.tell(job, as_json)
@@ -215,7 +215,9 @@ def _draw(
     )
 
 
-def _spec(queue: "JobQueue", job: "JobFolder", drawing: _Drawing, count: int, folder: Path) -> "GenerateSpec":
+def _spec(
+    queue: "JobQueue", job: "JobFolder", workspace: Workspace, drawing: _Drawing, count: int, folder: Path
+) -> "GenerateSpec":
     from spectral_diffusion.jobs.specs import build_spec
     from spectral_diffusion.jobs.submission import keep_fused, place_of_base
 
@@ -224,7 +226,7 @@ def _spec(queue: "JobQueue", job: "JobFolder", drawing: _Drawing, count: int, fo
         base=place_of_base(drawing.base),
         fusing=keep_fused(queue.store, job, drawing.fused, drawing.allow_other_base),
         count=count,
-        out=queue.store.name_of(folder),
+        out=queue.store.place(workspace, folder),
         **drawing.values,
     )
 

@@ -66,7 +66,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, folder: _spec(queue, folder, images, references, values),
+                lambda queue, folder: _spec(queue, folder, workspace, images, references, values),
                 key,
             )
         queueing.tell(job, as_json)
@@ -93,7 +93,12 @@ def command(
 
 
 def _spec(
-    queue: "JobQueue", job: "JobFolder", images: Sequence[Path], references: Sequence[Path], values: dict[str, Any]
+    queue: "JobQueue",
+    job: "JobFolder",
+    workspace: Workspace,
+    images: Sequence[Path],
+    references: Sequence[Path],
+    values: dict[str, Any],
 ) -> "ScoreSpec":
     from spectral_diffusion.diffusion.dataset import load_concept
     from spectral_diffusion.images import read_image
@@ -103,7 +108,13 @@ def _spec(
     for path in images:
         read_image(path)
     names = keep_concepts(job, [load_concept(folder) for folder in references])
-    return build_spec("score", images=keep_images(queue.store, images), references=names, **values)
+    return build_spec(
+        "score",
+        images=keep_images(queue.store, images),
+        references=names,
+        out=queue.store.place(workspace, workspace.root / "scores"),
+        **values,
+    )
 
 
 def score_lines(found: "ScoredPictures") -> list[str]:

@@ -108,7 +108,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, folder: _spec(queue, folder, config, concepts, slot, out),
+                lambda queue, folder: _spec(queue, folder, workspace, config, concepts, slot, out),
                 key,
             )
     if queued:
@@ -156,6 +156,7 @@ def command(
 def _spec(
     queue: "JobQueue",
     job: "JobFolder",
+    workspace: Workspace,
     config: "Config",
     concepts: "Sequence[Concept]",
     slot: int | Literal["auto"],
@@ -166,7 +167,14 @@ def _spec(
 
     values = {**config.model_dump(mode="json"), "base": place_of_base(config.base)}
     names = keep_concepts(job, concepts)
-    return build_spec("train", concepts=names, config=values, slot=slot, out=queue.store.name_of(out))
+    return build_spec(
+        "train",
+        concepts=names,
+        config=values,
+        slot=slot,
+        home=queue.store.home(workspace),
+        out=queue.store.place(workspace, out),
+    )
 
 
 def find_concept(folder: Path, workspace: Workspace) -> Path:

@@ -17,10 +17,9 @@ from spectral_diffusion.workspace import Workspace
 class _RemoteLedger(Ledger):
     """A ledger in a place without file locks: it is fetched, changed and sent back while the database holds a lock."""
 
-    def __init__(self, store: Store, database: Database, here: Path) -> None:
+    def __init__(self, store: Store, database: Database, here: Path, name: str) -> None:
         super().__init__(here / "ledger.json")
-        self._store, self._database = store, database
-        self._name = Workspace(Path()).ledger_path.name
+        self._store, self._database, self._name = store, database, name
 
     def holders(self, base: str | None = None) -> list[Claim]:
         """All claims, as they are there now."""
@@ -29,7 +28,7 @@ class _RemoteLedger(Ledger):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._database.reached(), self._database.locked("ledger"):
+        with self._database.reached(), self._database.locked(self._name):
             self._fetch()
             before = self.path.read_bytes() if self.path.exists() else None
             yield
@@ -46,17 +45,18 @@ class _RemoteLedger(Ledger):
             self.path.write_bytes(content)
 
 
-def ledger_of(store: Store, database: Database, scratch: Path) -> Ledger:
-    """Who holds which columns, for all that share a store.
+def ledger_of(store: Store, database: Database, scratch: Path, home: str = "") -> Ledger:
+    """Who holds which columns, for all that share a workspace.
 
     Args:
         store: Where the ledger is.
         database: Guards it where the store is no folder.
         scratch: A folder of this machine for its copy.
+        home: The workspace's folder in the store.
     """
     if store.folder is not None:
-        return Ledger(Workspace(store.folder).ledger_path)
-    return _RemoteLedger(store, database, scratch)
+        return Ledger(Workspace(store.folder / home).ledger_path)
+    return _RemoteLedger(store, database, scratch, Workspace(Path(home)).ledger_path.as_posix())
 
 
 def release_vain(spec: Spec, folder: JobFolder, database: Database) -> None:
@@ -69,7 +69,7 @@ def release_vain(spec: Spec, folder: JobFolder, database: Database) -> None:
     """
     if spec.kind != "train":
         return
-    ledger = ledger_of(folder.store, database, folder.path)
+    ledger = ledger_of(folder.store, database, folder.path, spec.home)
     for name in spec.concepts:
         try:
             half = read_claim(folder.work / FOLDER / f"{name}.safetensors")

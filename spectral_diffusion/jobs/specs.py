@@ -25,6 +25,12 @@ def _check_place(place: str) -> str:
     return place
 
 
+def _check_home(place: str) -> str:
+    return _check_place(place) if place else place
+
+
+Home = Annotated[str, Field(max_length=1000), AfterValidator(_check_home)]
+"""The workspace's folder in the store, empty where it is the store itself."""
 ConceptName = Annotated[Name, AfterValidator(_check_concept)]
 """A folder of the job's `input/`, and no path out of it."""
 StorePlace = Annotated[str, Field(max_length=1000), AfterValidator(_check_place)]
@@ -74,6 +80,7 @@ class TrainSpec(_Spec):
         concepts: Names of the folders there.
         config: The whole recipe.
         slot: As for `train_concepts`.
+        home: The workspace, whose ledger says which columns are free.
         out: Where the adapters go, from the root of the store.
     """
 
@@ -81,6 +88,7 @@ class TrainSpec(_Spec):
     concepts: tuple[ConceptName, ...] = Field(min_length=1)
     config: dict[str, Any]
     slot: int | Literal["auto"] = "auto"
+    home: Home = ""
     out: StorePlace = "adapters"
 
     @property
@@ -144,6 +152,7 @@ class ScoreSpec(_Spec):
         images: The pictures.
         references: Names of the concept folders.
         prompt, trials, scorer: As on the command line.
+        out: Folder of the scores, from the root of the store.
     """
 
     kind: Literal["score"] = "score"
@@ -152,6 +161,7 @@ class ScoreSpec(_Spec):
     prompt: str | None = Field(default=None, max_length=10_000)
     trials: int | None = Field(default=None, ge=1)
     scorer: str | None = Field(default=None, max_length=4096)
+    out: StorePlace = "scores"
 
     @property
     def title(self) -> str:

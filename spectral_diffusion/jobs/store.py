@@ -86,6 +86,26 @@ class Store:
                 "name a path inside it, or work without --queue",
             ) from None
 
+    def place(self, workspace: Workspace, path: Path) -> str:
+        """The name in the store of a path of a workspace, which is the store, a folder in it, or a place of its own.
+
+        Raises:
+            InputError: It leads out of both.
+        """
+        try:
+            inside = path.resolve().relative_to(workspace.root.resolve())
+        except ValueError:
+            return self.name_of(path)
+        return (PurePosixPath(self.home(workspace)) / PurePosixPath(*inside.parts)).as_posix()
+
+    def home(self, workspace: Workspace) -> str:
+        """The name in the store of a workspace's folder; empty where it is the store itself, or somewhere else."""
+        try:
+            name = self.name_of(workspace.root) if self.folder is not None else ""
+        except InputError:
+            name = ""
+        return "" if name == "." else name
+
     def _path(self, name: str) -> Path:
         assert self.folder is not None
         path = self.folder / name

@@ -134,7 +134,7 @@ def _train(spec: TrainSpec, tools: Tools) -> Outcome:
             config,
             base,
             concepts,
-            ledger_of(tools.store, tools.database, tools.folder.path),
+            ledger_of(tools.store, tools.database, tools.folder.path, spec.home),
             _tell_step(tools),
             out=tools.folder.work,
             slot=spec.slot,
@@ -220,7 +220,7 @@ def _score(spec: ScoreSpec, tools: Tools) -> Outcome:
     answer = json.loads(json.dumps(found.to_dict()))
     name = "score.json"
     (tools.folder.work / name).write_text(json.dumps(answer, indent=1), encoding="utf-8")
-    return Outcome({name: f"scores/{tools.folder.id}.json"}, answer)
+    return Outcome({name: f"{spec.out}/{tools.folder.id}.json"}, answer)
 
 
 def _demo(spec: DemoSpec, tools: Tools) -> Outcome:

@@ -130,3 +130,23 @@ def test_no_symbolic_link_leads_out_of_a_folder(tmp_path: Path) -> None:
 def test_a_place_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--store nonsense://x cannot be used"):
         Store.locate(Workspace(tmp_path), "nonsense://x")
+
+
+def test_a_workspace_is_the_store_a_folder_in_it_or_a_place_of_its_own(tmp_path: Path) -> None:
+    ann, elsewhere = Workspace(tmp_path / "users" / "ann"), Workspace(tmp_path.parent / "elsewhere")
+    store, remote = Store(str(tmp_path)), Store("memory://x")
+    assert [store.home(Workspace(tmp_path)), store.home(ann), store.home(elsewhere)] == ["", "users/ann", ""]
+    assert store.place(Workspace(tmp_path), tmp_path / "adapters") == "adapters"
+    assert store.place(ann, ann.adapters) == "users/ann/adapters"
+    assert store.place(elsewhere, elsewhere.images) == "images"
+    assert remote.place(elsewhere, elsewhere.images) == "images"
+    for path in (tmp_path.parent / "x", elsewhere.root / ".." / "x", Path("/etc")):
+        with pytest.raises(InputError, match="outside"):
+            store.place(ann, path)
+        with pytest.raises(InputError, match="not in the store"):
+            remote.place(elsewhere, path)
+    # Another folder of the same store is a fine place, and a ledger of its own.
+    assert store.place(ann, tmp_path / "shared") == "shared"
+    database = Database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    ledger_of(store, database, tmp_path, "users/ann").claim("toybox", {"unet": "f"}, "octo", 4, 8)
+    assert (ann.root / "ledger.json").is_file() and not (tmp_path / "ledger.json").exists()
