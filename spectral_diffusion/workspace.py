@@ -119,7 +119,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _refused(path, error) from error
     finally:
@@ -191,7 +191,8 @@ def _refused(path: Path, error: OSError) -> InputError:
     return InputError(what, "check the path and write to another folder if need be")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """See to it that the names in a folder outlive a power cut."""
     # Windows cannot open folders; there the rename itself is durable enough.
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)

@@ -54,11 +54,11 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, _: build_spec(
+                lambda store: build_spec(
                     "demo",
                     config=config.model_dump(mode="json"),
                     seed=first_seed,
-                    out=queue.store.place(workspace, out),
+                    out=store.place(workspace, out),
                 ),
                 key,
             )

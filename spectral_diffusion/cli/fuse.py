@@ -8,13 +8,13 @@ import click
 
 from spectral_diffusion.cli import options, queueing
 from spectral_diffusion.cli.console import answer, answering, number_after_colon, table
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import AdapterFileError, InputError
 from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from spectral_diffusion.fusion import FusedAdapter
-    from spectral_diffusion.jobs.queue import JobQueue
     from spectral_diffusion.jobs.specs import FuseSpec
+    from spectral_diffusion.jobs.store import Store
 
 
 @click.command(name="fuse", short_help="several adapters as one")
@@ -62,7 +62,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, _: _spec(queue, workspace, files, {**rules, "allow_other_base": allow_other_base}, out),
+                lambda store: _spec(store, workspace, files, {**rules, "allow_other_base": allow_other_base}, out),
                 key,
             )
         queueing.tell(job, as_json)
@@ -77,6 +77,7 @@ def command(
         )
         if any(file_and_strength(text)[0].resolve() == out.resolve() for text in files):
             raise InputError(f"--out {out} is one of the adapters to fuse", "write to another file")
+        _check_target(out)
         fused.save(out)
     rows = [
         [part.adapter.name, ", ".join(part.adapter.tokens), str(part.adapter.slot), f"{part.strength:g}"]
@@ -98,14 +99,32 @@ def command(
     answer(as_json, value, [*table(["concept", "token", "slot", "strength"], rows), f"wrote {out}"])
 
 
-def _spec(
-    queue: "JobQueue", workspace: Workspace, files: Sequence[str], rules: dict[str, Any], out: Path
-) -> "FuseSpec":
+def _spec(store: "Store", workspace: Workspace, files: Sequence[str], rules: dict[str, Any], out: Path) -> "FuseSpec":
     from spectral_diffusion.jobs.specs import Fusing, build_spec
     from spectral_diffusion.jobs.submission import keep_adapters
 
-    adapters = keep_adapters(queue.store, [file_and_strength(text) for text in files])
-    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=queue.store.place(workspace, out))
+    # What could not be fused is told now, by the same door, and not by a worker later.
+    read_fused(files, **rules)
+    _check_target(out)
+    adapters = keep_adapters(store, [file_and_strength(text) for text in files])
+    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=store.place(workspace, out))
+
+
+def _check_target(out: Path) -> None:
+    """Nothing but an adapter is written over: not the ledger, not the queue, nothing of the person's own.
+
+    Raises:
+        InputError: There is something else of that name.
+    """
+    from spectral_diffusion.adapters.file import read_file
+
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder", "name a file in it")
+    if out.exists():
+        try:
+            read_file(out)
+        except AdapterFileError as error:
+            raise InputError(f"--out {out} is there already, and no adapter", "write to another file") from error
 
 
 def read_fused(

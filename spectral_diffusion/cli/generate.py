@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from spectral_diffusion.diffusion.pipeline import GeneratedImage
     from spectral_diffusion.diffusion.settings import GenerationSettings
     from spectral_diffusion.fusion import FusedAdapter
-    from spectral_diffusion.jobs.queue import JobQueue
     from spectral_diffusion.jobs.specs import GenerateSpec
-    from spectral_diffusion.jobs.store import JobFolder
+    from spectral_diffusion.jobs.store import Store
 
 
 class _Size(click.ParamType):
@@ -125,7 +124,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, job_folder: _spec(queue, job_folder, workspace, drawing, count, folder),
+                lambda store: _spec(store, workspace, drawing, count, folder),
                 key,
             )
         queueing.tell(job, as_json)
@@ -215,18 +214,16 @@ def _draw(
     )
 
 
-def _spec(
-    queue: "JobQueue", job: "JobFolder", workspace: Workspace, drawing: _Drawing, count: int, folder: Path
-) -> "GenerateSpec":
+def _spec(store: "Store", workspace: Workspace, drawing: _Drawing, count: int, folder: Path) -> "GenerateSpec":
     from spectral_diffusion.jobs.specs import build_spec
     from spectral_diffusion.jobs.submission import keep_fused, place_of_base
 
     return build_spec(
         "generate",
         base=place_of_base(drawing.base),
-        fusing=keep_fused(queue.store, job, drawing.fused, drawing.allow_other_base),
+        fusing=keep_fused(store, drawing.fused, drawing.allow_other_base),
         count=count,
-        out=queue.store.place(workspace, folder),
+        out=store.place(workspace, folder),
         **drawing.values,
     )
 

@@ -11,6 +11,7 @@ from spectral_diffusion.cli.console import FAULT, answer, answering, note, table
 from spectral_diffusion.cli.queueing import database as database_option
 from spectral_diffusion.cli.queueing import open_queue
 from spectral_diffusion.cli.queueing import store as store_option
+from spectral_diffusion.names import printable
 from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _list(
     workspace: Workspace,
     as_json: bool,
 ) -> None:
-    with answering(as_json), open_queue(workspace, database, store) as queue:
+    with answering(as_json), open_queue(workspace, database, store, must_exist=True) as queue:
         jobs = queue.jobs(user=user, open_only=open_only, limit=limit)
     rows = [[job.id, job.state, _how_far(job), _when(job.created), job.user or "", job.title] for job in jobs]
     lines = table(["job", "state", "how far", "queued", "user", "what"], rows) if rows else ["no jobs"]
@@ -80,7 +81,7 @@ def _list(
 @_common
 def show(job_id: str, wait: bool, database: str | None, store: str | None, workspace: Workspace, as_json: bool) -> None:
     """Everything about one job."""
-    with answering(as_json), open_queue(workspace, database, store) as queue:
+    with answering(as_json), open_queue(workspace, database, store, must_exist=True) as queue:
         job = queue.job(job_id)
         told = None
         while wait and job.is_open:
@@ -91,7 +92,8 @@ def show(job_id: str, wait: bool, database: str | None, store: str | None, works
             job = queue.job(job.id)
         losses, samples = queue.losses(job.id), queue.samples(job.id)
     value = {**job.to_dict(), "losses": losses, "samples": samples}
-    answer(as_json, value, _lines(job))
+    made = [f"{'pictures'.ljust(9)} {name}" for name in samples] if job.is_open else []
+    answer(as_json, value, [*_lines(job), *made])
     if wait and job.state != "done":
         raise click.exceptions.Exit(FAULT)
 
@@ -103,7 +105,7 @@ def cancel(
     job_ids: tuple[str, ...], database: str | None, store: str | None, workspace: Workspace, as_json: bool
 ) -> None:
     """End jobs: at once where they wait, within seconds where they run."""
-    with answering(as_json), open_queue(workspace, database, store) as queue:
+    with answering(as_json), open_queue(workspace, database, store, must_exist=True) as queue:
         jobs = [queue.cancel(job_id) for job_id in job_ids]
     answer(as_json, {"jobs": [job.to_dict() for job in jobs]}, [f"{job.id}  {job.state}" for job in jobs])
 
@@ -115,9 +117,21 @@ def retry(
     job_ids: tuple[str, ...], database: str | None, store: str | None, workspace: Workspace, as_json: bool
 ) -> None:
     """Queue jobs again that failed or were cancelled; a training goes on from its checkpoint."""
-    with answering(as_json), open_queue(workspace, database, store) as queue:
+    with answering(as_json), open_queue(workspace, database, store, must_exist=True) as queue:
         jobs = [queue.retry(job_id) for job_id in job_ids]
     answer(as_json, {"jobs": [job.to_dict() for job in jobs]}, [f"{job.id}  {job.state}" for job in jobs])
+
+
+@command.command(name="remove", short_help="forget jobs that have ended")
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@_common
+def remove(
+    job_ids: tuple[str, ...], database: str | None, store: str | None, workspace: Workspace, as_json: bool
+) -> None:
+    """Forget jobs that have ended, with their logs and half-done work. What they made stays."""
+    with answering(as_json), open_queue(workspace, database, store, must_exist=True) as queue:
+        jobs = [queue.remove(job_id) for job_id in job_ids]
+    answer(as_json, {"removed": [job.id for job in jobs]}, [f"{job.id}  removed" for job in jobs])
 
 
 @command.command(name="logs", short_help="what a job has said")
@@ -128,26 +142,27 @@ def logs(
     job_id: str, follow: bool, database: str | None, store: str | None, workspace: Workspace, as_json: bool
 ) -> None:
     """What a job has said so far."""
-    with answering(as_json), open_queue(workspace, database, store) as queue:
+    with answering(as_json), open_queue(workspace, database, store, must_exist=True) as queue:
         job, text = queue.job(job_id), queue.log(job_id)
+        told = 0
         while follow and not as_json:
-            click.echo(text, nl=False)
+            # Whole lines only: what is being written now is told when it is there.
+            lines = text.splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n") or not job.is_open]
+            for line in whole[told:]:
+                click.echo(printable(line.rstrip("\n")))
+            told = len(whole)
             if not job.is_open:
                 return
             time.sleep(_WAIT_SECONDS)
-            before = len(text)
-            job, whole = queue.job(job.id), queue.log(job.id)
-            click.echo(whole[before:], nl=False)
-            text = whole
-            if not job.is_open:
-                return
-    answer(as_json, {"id": job.id, "log": text}, text.splitlines() or ["nothing yet"])
+            job, text = queue.job(job.id), queue.log(job.id)
+    answer(as_json, {"id": job.id, "log": text}, [printable(line) for line in text.splitlines()] or ["nothing yet"])
 
 
 def _how_far(job: "Job") -> str:
     if job.state in ("running", "paused") and job.progress.steps:
         return f"{job.progress.step}/{job.progress.steps} {job.progress.stage}"
-    return job.progress.stage if job.state == "running" else ""
+    return (job.progress.stage or "starting") if job.state == "running" else ""
 
 
 def _when(seconds: float) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from spectral_diffusion.jobs.queue import Job, JobQueue
     from spectral_diffusion.jobs.specs import Spec
-    from spectral_diffusion.jobs.store import JobFolder
+    from spectral_diffusion.jobs.store import Store
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,22 @@ queueing = options.together(
 )
 
 
-def open_queue(workspace: Workspace, database: str | None, store: str | None) -> "AbstractContextManager[JobQueue]":
+def open_queue(
+    workspace: Workspace, database: str | None, store: str | None, *, must_exist: bool = False
+) -> "AbstractContextManager[JobQueue]":
     """The queue of a workspace, or the one that is named.
 
     Raises:
-        InputError: An address cannot be used.
+        InputError: An address cannot be used, or names a file that is not there where it must be.
     """
     from spectral_diffusion.jobs.database import Database
     from spectral_diffusion.jobs.queue import opened
     from spectral_diffusion.jobs.store import Store
 
-    return opened(Database.locate(workspace, database), Store.locate(workspace, store))
+    found = Database.locate(workspace, database)
+    if must_exist and database and not found.exists:
+        raise InputError(f"there is no database {found}", "check --database")
+    return opened(found, Store.locate(workspace, store))
 
 
 def refuse_without_queue(queued: bool, **given: Any) -> None:
@@ -69,7 +74,7 @@ def refuse_without_queue(queued: bool, **given: Any) -> None:
     Raises:
         InputError: One was given.
     """
-    useless = [f"--{name}" for name, value in given.items() if value]
+    useless = [f"--{name}" for name, value in given.items() if value is not None]
     if useless and not queued:
         raise InputError(f"{', '.join(useless)} without --queue", "add --queue, or leave it out")
 
@@ -77,7 +82,7 @@ def refuse_without_queue(queued: bool, **given: Any) -> None:
 def submit(
     workspace: Workspace,
     places: Places,
-    build: "Callable[[JobQueue, JobFolder], Spec]",
+    build: "Callable[[Store], Spec]",
     key: str | None,
 ) -> "Job":
     """Queue a job.
@@ -88,7 +93,7 @@ def submit(
     from spectral_diffusion.jobs.queue import default_user
 
     with open_queue(workspace, places.database, places.store) as queue:
-        return queue.submit(lambda folder: build(queue, folder), user=default_user(), key=key)
+        return queue.submit(build, user=default_user(), key=key)
 
 
 def tell(job: "Job", as_json: bool) -> None:

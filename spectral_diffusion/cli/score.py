@@ -12,9 +12,8 @@ from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.scoring import ScoredPictures
-    from spectral_diffusion.jobs.queue import JobQueue
     from spectral_diffusion.jobs.specs import ScoreSpec
-    from spectral_diffusion.jobs.store import JobFolder
+    from spectral_diffusion.jobs.store import Store
 
 
 @click.command(name="score", short_help="CLIP alignment, image and text")
@@ -66,7 +65,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, folder: _spec(queue, folder, workspace, images, references, values),
+                lambda store: _spec(store, workspace, images, references, values),
                 key,
             )
         queueing.tell(job, as_json)
@@ -93,8 +92,7 @@ def command(
 
 
 def _spec(
-    queue: "JobQueue",
-    job: "JobFolder",
+    store: "Store",
     workspace: Workspace,
     images: Sequence[Path],
     references: Sequence[Path],
@@ -107,12 +105,12 @@ def _spec(
 
     for path in images:
         read_image(path)
-    names = keep_concepts(job, [load_concept(folder) for folder in references])
+    names = keep_concepts(store, [load_concept(folder) for folder in references])
     return build_spec(
         "score",
-        images=keep_images(queue.store, images),
+        images=keep_images(store, images),
         references=names,
-        out=queue.store.place(workspace, workspace.root / "scores"),
+        out=store.place(workspace, workspace.root / "scores"),
         **values,
     )
 

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from spectral_diffusion.adapters import Adapter
     from spectral_diffusion.config import Config
     from spectral_diffusion.diffusion.dataset import Concept
-    from spectral_diffusion.jobs.queue import JobQueue
     from spectral_diffusion.jobs.specs import TrainSpec
-    from spectral_diffusion.jobs.store import JobFolder
+    from spectral_diffusion.jobs.store import Store
 
 
 class _Slot(click.ParamType):
@@ -108,7 +107,7 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda queue, folder: _spec(queue, folder, workspace, config, concepts, slot, out),
+                lambda store: _spec(store, workspace, config, concepts, slot, out),
                 key,
             )
     if queued:
@@ -154,8 +153,7 @@ def command(
 
 
 def _spec(
-    queue: "JobQueue",
-    job: "JobFolder",
+    store: "Store",
     workspace: Workspace,
     config: "Config",
     concepts: "Sequence[Concept]",
@@ -166,14 +164,14 @@ def _spec(
     from spectral_diffusion.jobs.submission import keep_concepts, place_of_base
 
     values = {**config.model_dump(mode="json"), "base": place_of_base(config.base)}
-    names = keep_concepts(job, concepts)
+    names = keep_concepts(store, concepts)
     return build_spec(
         "train",
         concepts=names,
         config=values,
         slot=slot,
-        home=queue.store.home(workspace),
-        out=queue.store.place(workspace, out),
+        home=store.home(workspace),
+        out=store.place(workspace, out),
     )
 
 

@@ -138,9 +138,8 @@ class GenerationSettings(BaseModel):
 
     @property
     def file_stem(self) -> str:
-        """What its file is called, without suffix: the words of the prompt, and the seed."""
-        words = re.sub(r"[^a-z0-9]+", "-", self.prompt.lower()).strip("-")[:60].strip("-") or "picture"
-        return f"{words}_{self.seed}"
+        """What its file is called, without suffix."""
+        return file_stem(self.prompt, self.seed)
 
     def base_remedy(self) -> str:
         """How to name the base that drew the picture. Of a folder its picture knows no more than the name."""
@@ -173,6 +172,12 @@ class GenerationSettings(BaseModel):
             facts["Spectral adapters"] = f'"{used}"'
         facts["Version"] = f"spectral-diffusion {self.versions.get('spectral_diffusion', '')}"
         return f"{self.prompt}{negative}\n" + ", ".join(f"{key}: {value}" for key, value in facts.items())
+
+
+def file_stem(prompt: str, seed: int) -> str:
+    """What a picture's file is called, without suffix: the words of the prompt, and the seed."""
+    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "picture"
+    return f"{words}_{seed}"
 
 
 def hash_adapter(adapter: Adapter) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.reading import check_path
 from spectral_diffusion.workspace import Workspace
 
 APPLICATION = "spectral-diffusion"
@@ -47,17 +48,22 @@ class Database:
         if not url:
             return cls(f"sqlite:///{workspace.jobs_database.resolve()}")
         try:
-            kind = make_url(url).get_backend_name()
-        except ArgumentError as error:
-            raise InputError(f"--database {url[:20]}... is no address of a database", _example()) from error
+            parsed = make_url(url)
+        except (ArgumentError, ValueError) as error:
+            # Nothing of it is shown: what cannot be read may hold a password anywhere.
+            raise InputError("--database is no address of a database", _example()) from error
+        kind = parsed.get_backend_name()
         if kind not in ("sqlite", "postgresql"):
             raise InputError(f"--database names a {kind} database", _example())
         if kind == "postgresql":
-            url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        return cls(url)
+            return cls(parsed.set(drivername="postgresql").render_as_string(hide_password=False))
+        if not parsed.database or parsed.database == ":memory:":
+            raise InputError("--database names an SQLite database without a file", _example())
+        check_path(Path(parsed.database))
+        return cls(f"sqlite:///{Path(parsed.database).resolve()}")
 
     def __str__(self) -> str:
-        return make_url(self.url).render_as_string(hide_password=True)
+        return make_url(self.url).set(query={}).render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path | None:
@@ -87,6 +93,8 @@ class Database:
         with self.reached():
             if self.file is not None:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
+            # What cannot be reached is told in our words and not in DBOS's.
+            self.engine.connect().close()
             DBOS.migrate(self.url)
 
     def connect(self) -> DBOSClient:

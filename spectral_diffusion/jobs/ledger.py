@@ -8,8 +8,9 @@ from spectral_diffusion.adapters import Adapter
 from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.specs import Spec
-from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.ledger import Claim, Ledger
 from spectral_diffusion.workspace import Workspace
 
@@ -70,7 +71,7 @@ def release_vain(spec: Spec, folder: JobFolder, database: Database) -> None:
     if spec.kind != "train":
         return
     ledger = ledger_of(folder.store, database, folder.path, spec.home)
-    for name in spec.concepts:
+    for name in (concept.name for concept in spec.concepts):
         try:
             half = read_claim(folder.work / FOLDER / f"{name}.safetensors")
         except InputError:

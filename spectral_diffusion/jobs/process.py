@@ -14,6 +14,8 @@ import psutil
 
 from spectral_diffusion.jobs.registry import Process
 
+MARK = "SPECTRAL_DIFFUSION_WORKER"
+"""Variable in which a runner and all that it starts carry their worker's id."""
 _KILL_SECONDS = 5.0
 
 
@@ -22,17 +24,20 @@ class RunnerProcess:
 
     Args:
         settings: Its first order: database, store and device.
+        worker_id: Of its worker: by it the process and all that it starts are known, whatever numbers they have.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], worker_id: str) -> None:
         # A session of its own: Ctrl-C in the worker's terminal is for the worker, which ends this process in its way.
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "spectral_diffusion.jobs.runner"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
+            env={**os.environ, MARK: worker_id},
             start_new_session=True,
         )
+        self._worker_id = worker_id
         self.process = Process.of(self._popen.pid)
         self._answers: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         threading.Thread(target=self._listen, daemon=True, name="answers").start()
@@ -40,9 +45,10 @@ class RunnerProcess:
 
     def _listen(self) -> None:
         assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            with suppress(ValueError):
-                self._answers.put(json.loads(line))
+        with self._popen.stdout as answers:
+            for line in answers:
+                with suppress(ValueError):
+                    self._answers.put(json.loads(line))
         self._answers.put(None)
 
     def order(self, values: dict[str, Any]) -> None:
@@ -84,34 +90,38 @@ class RunnerProcess:
 
     def end(self, grace_seconds: float) -> None:
         """Ask it to stop and leave its files whole; after the grace, or if it is stuck, end it with its children."""
-        self.order({"do": "stop"})
-        with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(grace_seconds)
-        kill_tree(self.process)
+        if grace_seconds > 0:
+            self.order({"do": "stop"})
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(grace_seconds)
+        kill_tree(self.process, self._worker_id)
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(_KILL_SECONDS)
+        # Its answers are closed by who reads them.
+        with suppress(OSError, ValueError):
+            if self._popen.stdin is not None:
+                self._popen.stdin.close()
 
 
-def kill_tree(root: Process) -> None:
-    """End a process of this machine and everything it started, at once."""
+def kill_tree(root: Process | None, worker_id: str) -> None:
+    """End a worker's runner and everything it started, at once, and nothing else.
+
+    Numbers of processes come back after a while, so those whose parents are gone are known by their worker's mark.
+
+    Args:
+        root: The runner, where it is known.
+        worker_id: Its worker.
+    """
     family: list[psutil.Process] = []
     with suppress(psutil.Error):
-        if root.lives:
+        if root is not None and root.lives:
             process = psutil.Process(root.pid)
             family = [process, *process.children(recursive=True)]
-    if os.name == "posix":
-        # Its children whose parents are gone are still of its session.
-        with suppress(psutil.Error):
-            family += [
-                other for other in psutil.process_iter() if _session(other.pid) == root.pid and other not in family
-            ]
+    for other in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if other not in family and other.environ().get(MARK) == worker_id:
+                family.append(other)
     for member in family:
         with suppress(psutil.Error):
             member.kill()
     psutil.wait_procs(family, timeout=_KILL_SECONDS)
-
-
-def _session(pid: int) -> int | None:
-    with suppress(OSError):
-        return os.getsid(pid)
-    return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.workspace import write_atomically
 
 FILE = "progress.json"
@@ -27,6 +28,9 @@ class Progress(BaseModel):
         steps_per_second: A running mean.
         seconds_left: Of the stage.
         attempt: How often it was begun or gone on with.
+        furthest: How many steps it has ever got, over all stages: of a step that is done again only the first counts.
+        stages: The furthest step of each stage.
+        fruitless: How many attempts in a row, this one included, have got no further.
         updated: When this was written, seconds since 1970.
     """
 
@@ -39,6 +43,9 @@ class Progress(BaseModel):
     steps_per_second: float | None = None
     seconds_left: float | None = None
     attempt: int = 0
+    furthest: int = 0
+    stages: dict[str, int] = {}
+    fruitless: int = 0
     updated: float = 0.0
 
     @classmethod
@@ -48,6 +55,11 @@ class Progress(BaseModel):
             if content is not None:
                 return cls.model_validate_json(content)
         return cls()
+
+    @classmethod
+    def of(cls, folder: JobFolder) -> "Progress":
+        """That of a job."""
+        return cls.read(folder.store.read(f"{folder.name}/{FILE}"))
 
 
 class ProgressWriter:
@@ -60,13 +72,22 @@ class ProgressWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         before = Progress.read(_content(folder / FILE))
-        self.progress = Progress(attempt=before.attempt + 1)
+        self.progress = Progress(
+            attempt=before.attempt + 1,
+            furthest=before.furthest,
+            stages=before.stages,
+            fruitless=before.fruitless + 1,
+        )
         self._written = 0.0
         self._losses: list[tuple[str, int, float]] = []
 
     def tell(self, *, now: bool = False, **values: object) -> None:
         """Change some values; they are written when the last writing was some time ago, or now."""
-        self.progress = self.progress.model_copy(update={**values, "updated": time.time()})
+        told = self.progress.model_copy(update={**values, "updated": time.time()})
+        if told.step > told.stages.get(told.stage, 0):
+            stages = {**told.stages, told.stage: told.step}
+            told = told.model_copy(update={"stages": stages, "furthest": sum(stages.values()), "fruitless": 0})
+        self.progress = told
         if now or time.monotonic() - self._written >= INTERVAL_SECONDS:
             self._write()
 
@@ -90,11 +111,11 @@ class ProgressWriter:
 def read_losses(content: bytes | None) -> dict[str, list[tuple[int, float]]]:
     """The loss curves in a file's content, by concept; of a step that was done again the last time counts."""
     curves: dict[str, dict[int, float]] = {}
-    for row in csv.reader(io.StringIO((content or b"").decode("utf-8", "replace"))):
+    for line in (content or b"").decode("utf-8", "replace").splitlines():
         # The last line may be half-written.
-        with suppress(ValueError, IndexError):
-            concept, step, loss = row[0], int(row[1]), float(row[2])
-            curves.setdefault(concept, {})[step] = loss
+        with suppress(ValueError, IndexError, csv.Error):
+            ((concept, step, loss),) = csv.reader([line])
+            curves.setdefault(concept, {})[int(step)] = float(loss)
     return {concept: sorted(points.items()) for concept, points in curves.items()}
 
 

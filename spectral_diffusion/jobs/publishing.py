@@ -1,7 +1,6 @@
-"""What a job made, brought to its place; and what jobs left behind that nobody knows."""
+"""What a job made, brought to its place; and what jobs were made from, removed when nobody needs it."""
 
 import hashlib
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,13 @@ from dbos import DBOSClient
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import WORKFLOW
-from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.job_folder import JobFolder
+from spectral_diffusion.jobs.specs import blobs, read_spec
+from spectral_diffusion.jobs.store import Store
 
-# A job's folder is written before the job is queued; one without a job is of somebody who was killed in between.
-_ORPHAN_SECONDS = 24 * 3600.0
+_NOT_DONE = ["ENQUEUED", "DELAYED", "PENDING", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+# Files are kept before the job is queued that needs them.
+_ORPHAN_SECONDS = 3600.0
 
 
 def digest(path: Path) -> str:
@@ -55,12 +57,14 @@ def publish(folder: JobFolder, made: dict[str, Any]) -> dict[str, Any]:
     return {"files": [file["to"] for file in files.values()], "answer": made["answer"]}
 
 
-def sweep(store: Store, client: DBOSClient) -> None:
-    """Remove folders of jobs that were never queued."""
-    for job_id in store.job_ids():
-        if client.list_workflows(workflow_ids=[job_id], name=WORKFLOW, load_input=False, load_output=False):
-            continue
-        folder = store.job(job_id)
-        with suppress(OSError):
-            if store.folder is not None and time.time() - folder.path.stat().st_mtime > _ORPHAN_SECONDS:
-                store.remove(folder.name)
+def collect(store: Store, client: DBOSClient) -> None:
+    """Remove what nobody needs any more: photographs, adapters and pictures that only done jobs were made from."""
+    needed: set[str] = set()
+    for status in client.list_workflows(name=WORKFLOW, status=_NOT_DONE, load_output=False):
+        # A job that cannot be read may need anything.
+        try:
+            needed |= blobs(read_spec(status.input["args"][0] if status.input else None))
+        except (InputError, KeyError, TypeError, IndexError):
+            return
+    with suppress(InputError, OSError):
+        store.remove_old_blobs(needed, _ORPHAN_SECONDS)

@@ -15,10 +15,12 @@ from dbos import error as dbos_error
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import QUEUE, WORKFLOW, Database
+from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.progress import FILE, LOSSES, Progress, read_losses
 from spectral_diffusion.jobs.registry import Registry, WorkerRow
 from spectral_diffusion.jobs.specs import Spec, priority, read_spec
-from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.store import Store
+from spectral_diffusion.names import printable
 
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 OPEN_STATES: tuple[State, ...] = ("queued", "running", "paused")
@@ -108,7 +110,7 @@ class JobQueue:
 
     def submit(
         self,
-        build: Callable[[JobFolder], Spec],
+        build: Callable[[Store], Spec],
         *,
         user: str | None = None,
         key: str | None = None,
@@ -117,15 +119,18 @@ class JobQueue:
         """Add a job.
 
         Args:
-            build: Keeps the job's files in the folder it is given, and says what the job is.
+            build: Keeps the job's files in the store it is given, and says what the job is.
             user: Who asks for it.
             key: Makes a second submit with the same key, by the same user, the same job: it is returned as it is.
             open_jobs_limit: How many jobs a user may have that are not yet ended.
 
         Raises:
-            InputError: The files cannot be kept; the user has too many jobs; or the
-                database cannot be reached.
+            InputError: The files cannot be kept; the user has too many jobs; the key was used for a job of another
+                kind; or the database cannot be reached.
         """
+        for what, text in (("user", user), ("key", key)):
+            if text is not None and (not text.strip() or text != printable(text) or len(text) > 200):
+                raise InputError(f"the {what} {text[:60]!r} is no name", "use 1 to 200 printable characters")
         self.database.prepare()
         job_id = _key_id(user, key) if key else _letters(secrets.token_bytes(_ID_BYTES))
         with self.database.reached():
@@ -136,12 +141,8 @@ class JobQueue:
                 f"{user or 'nobody'} has {len(open_jobs)} jobs that are not yet ended; the limit is {open_jobs_limit}",
                 "wait for some, or cancel some",
             )
-        folder = self.store.job(job_id)
-        if known is not None:
-            return known
-        try:
-            spec = build(folder)
-            folder.push()
+        spec = build(self.store)
+        if known is None:
             with self.database.reached():
                 self._client.enqueue(
                     {
@@ -153,11 +154,24 @@ class JobQueue:
                     },
                     spec.model_dump_json(),
                 )
-        except BaseException:
-            if self._find(job_id) is None:
-                self.store.remove(folder.name)
-            raise
-        return self.job(job_id)
+        job = self.job(job_id)
+        if job.spec is not None and (job.spec.kind, job.spec.title) != (spec.kind, spec.title):
+            raise InputError(f"the key {key!r} was used for another job: {job.id}, {job.title}", "use another key")
+        return job
+
+    def remove(self, job_id: str) -> Job:
+        """Forget a job that has ended, with its log and its half-done work; what it made stays.
+
+        Raises:
+            InputError: It is not found, or has not ended.
+        """
+        job = self.job(job_id)
+        if job.is_open:
+            raise InputError(f"job {job.id} is {job.state}", "cancel it first")
+        with self.database.reached():
+            self._client.delete_workflow(job.id)
+        self.store.remove(JobFolder.of(self.store, job.id).name)
+        return job
 
     def jobs(self, *, user: str | None = None, open_only: bool = False, limit: int | None = None) -> list[Job]:
         """All jobs, or those of one user or not yet ended; the newest first.
@@ -182,7 +196,7 @@ class JobQueue:
             InputError: There is none, or several; or the database cannot be reached.
         """
         found: list[str] = []
-        if self.database.exists and job_id:
+        if self.database.exists and job_id and job_id.isascii() and job_id.isalnum():
             self.database.prepare()
             with self.database.reached():
                 same = self._find(job_id)
@@ -235,7 +249,7 @@ class JobQueue:
         Raises:
             InputError: It is not found.
         """
-        content = self.store.read(f"{self.store.job(self.job(job_id).id).name}/log.txt")
+        content = self.store.read(f"{JobFolder.of(self.store, self.job(job_id).id).name}/log.txt")
         return (content or b"").decode("utf-8", "replace")
 
     def losses(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -244,18 +258,17 @@ class JobQueue:
         Raises:
             InputError: It is not found.
         """
-        return read_losses(self.store.read(f"{self.store.job(self.job(job_id).id).name}/{LOSSES}"))
+        return read_losses(self.store.read(f"{JobFolder.of(self.store, self.job(job_id).id).name}/{LOSSES}"))
 
     def samples(self, job_id: str) -> list[str]:
-        """The sample pictures of a training so far, by their names in the store.
+        """The pictures that a job has drawn so far, samples of a training among them, by their names in the store.
 
         Raises:
             InputError: It is not found.
         """
-        folder = self.store.job(self.job(job_id).id)
-        return [name for name in self.store.names(f"{folder.name}/work/samples") if name.endswith(".png")] + [
-            name for name in self.store.names(f"{folder.name}/samples") if name.endswith(".png")
-        ]
+        folder = JobFolder.of(self.store, self.job(job_id).id).name
+        names = [*self.store.names(f"{folder}/work"), *self.store.names(f"{folder}/samples")]
+        return [name for name in names if name.endswith(".png") and "/." not in name]
 
     def close(self) -> None:
         """Give the connections back."""
@@ -274,11 +287,11 @@ class JobQueue:
             spec: Spec | None = read_spec(status.input["args"][0])
         except (InputError, KeyError, TypeError, IndexError):
             spec = None
-        progress = Progress.read(self.store.read(f"{self.store.job(status.workflow_id).name}/{FILE}"))
+        progress = Progress.read(self.store.read(f"{JobFolder.of(self.store, status.workflow_id).name}/{FILE}"))
         state, note = _state(status, workers)
         if state == "running" and self.store.is_full:
             # Its worker cannot write down that it waits: the queue may lie on the same disk.
-            state, note = "paused", f"the disk of {self.store.root} is full; free some space"
+            state, note = "paused", f"the disk of {self.store} is full; free some space"
         return Job(
             id=status.workflow_id,
             spec=spec,

@@ -201,8 +201,8 @@ def host_name() -> str:
 
 
 def boot_name() -> str:
-    """Which start of this machine it is."""
+    """Which start of this machine it is; where the system gives it no name, start times of processes alone decide."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return str(round(psutil.boot_time() / 10))
+        return ""

@@ -20,10 +20,11 @@ from typing import Any, TextIO
 
 from spectral_diffusion.errors import DiskFullError, InputError, SpectralDiffusionError
 from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.job_folder import BusyError, JobFolder
 from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.jobs.publishing import digest
 from spectral_diffusion.jobs.specs import read_spec
-from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.store import Store
 
 # How long an orphan may need to leave its files whole, and how often changed files go to a store elsewhere.
 _ORPHAN_SECONDS = 2.0
@@ -78,11 +79,11 @@ def main() -> None:
 
         warm = Warm(settings["device"])
     except SpectralDiffusionError as error:
-        answer(kind="unusable", message=str(error))
+        answer(kind="unusable", message=error.what, remedy=error.remedy)
         return
     answer(kind="ready")
     while (order := orders.waiting.get()) is not None:
-        answer(**_do(order, store.job(order["job"]), database, warm, orders.stop))
+        answer(number=order["number"], **_do(order, JobFolder.of(store, order["job"]), database, warm, orders.stop))
     # Nothing is open that has to be closed with care, and torch takes its time.
     os._exit(0)
 
@@ -130,6 +131,8 @@ def _do(
                 )
             folder.push()
             return done
+    except BusyError as error:
+        return {"kind": "busy", "message": str(error)}
     except Exception as error:
         return _explain(error, is_out_of_memory(error))
 

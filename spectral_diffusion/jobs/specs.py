@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.names import slug
+from spectral_diffusion.names import is_reserved, printable, slug
 
 SHA256 = r"^[0-9a-f]{64}$"
 Name = Annotated[str, Field(min_length=1, max_length=255)]
+Prompt = Annotated[str, Field(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
+"""The same as in a picture's settings."""
 
 
 def _check_concept(name: str) -> str:
@@ -20,8 +22,11 @@ def _check_concept(name: str) -> str:
 
 def _check_place(place: str) -> str:
     parts = place.split("/")
-    if not place or any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
-        raise ValueError("is not a place in the store")
+    odd = any(is_reserved(part) or part != printable(part) or set(part) & _FORBIDDEN for part in parts)
+    if odd or any(part.startswith((".", "~")) or part != part.strip() for part in parts) or "" in parts:
+        raise ValueError("is no name that every system can have, or leads out of the store")
+    if parts[0].lower() == "jobs" or parts[-1].lower().startswith(("ledger.json", "jobs.sqlite")):
+        raise ValueError("is where the queue itself is kept")
     return place
 
 
@@ -31,10 +36,13 @@ def _check_home(place: str) -> str:
 
 Home = Annotated[str, Field(max_length=1000), AfterValidator(_check_home)]
 """The workspace's folder in the store, empty where it is the store itself."""
+_FORBIDDEN = frozenset('\\:*?"<>|')
 ConceptName = Annotated[Name, AfterValidator(_check_concept)]
-"""A folder of the job's `input/`, and no path out of it."""
+"""A name that is one folder, and no path."""
 StorePlace = Annotated[str, Field(max_length=1000), AfterValidator(_check_place)]
 """A file or folder by its name in the store, and no path out of it."""
+AdapterPlace = Annotated[StorePlace, Field(pattern=r"\.safetensors$")]
+"""The same for an adapter's file."""
 Finite = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
@@ -56,6 +64,13 @@ class AdapterInput(_Spec):
     strength: Finite = 1.0
 
 
+class ConceptInput(_Spec):
+    """A concept: sha256 of the zip that holds its photographs, captions, masks and settings, and its name."""
+
+    blob: str = Field(pattern=SHA256)
+    name: ConceptName
+
+
 class ImageInput(_Spec):
     """A picture: sha256 of the file, and what the person called it."""
 
@@ -74,10 +89,10 @@ class Fusing(_Spec):
 
 
 class TrainSpec(_Spec):
-    """Train concepts, whose photographs lie in the job's `input/`.
+    """Train concepts.
 
     Args:
-        concepts: Names of the folders there.
+        concepts: What to learn.
         config: The whole recipe.
         slot: As for `train_concepts`.
         home: The workspace, whose ledger says which columns are free.
@@ -85,7 +100,7 @@ class TrainSpec(_Spec):
     """
 
     kind: Literal["train"] = "train"
-    concepts: tuple[ConceptName, ...] = Field(min_length=1)
+    concepts: tuple[ConceptInput, ...] = Field(min_length=1)
     config: dict[str, Any]
     slot: int | Literal["auto"] = "auto"
     home: Home = ""
@@ -94,7 +109,7 @@ class TrainSpec(_Spec):
     @property
     def title(self) -> str:
         """The job in a few words."""
-        return f"train {', '.join(self.concepts)}"
+        return f"train {', '.join(concept.name for concept in self.concepts)}"
 
 
 class FuseSpec(_Spec):
@@ -107,7 +122,7 @@ class FuseSpec(_Spec):
 
     kind: Literal["fuse"] = "fuse"
     fusing: Fusing
-    out: StorePlace
+    out: AdapterPlace
 
     @property
     def title(self) -> str:
@@ -129,8 +144,8 @@ class GenerateSpec(_Spec):
     kind: Literal["generate"] = "generate"
     base: Name
     fusing: Fusing
-    prompt: str = Field(max_length=10_000)
-    negative_prompt: str = Field(max_length=10_000)
+    prompt: Prompt
+    negative_prompt: Prompt
     seed: int = Field(ge=0, lt=2**63)
     count: int = Field(ge=1, le=10_000)
     steps: int = Field(ge=1, le=1000)
@@ -142,23 +157,23 @@ class GenerateSpec(_Spec):
     @property
     def title(self) -> str:
         """The job in a few words."""
-        return f"draw {self.count} x {self.prompt[:60]}"
+        return f"draw {self.count} x {' '.join(self.prompt.split())[:60]}"
 
 
 class ScoreSpec(_Spec):
-    """Score pictures, the photographs to compare with being in the job's `input/`.
+    """Score pictures.
 
     Args:
         images: The pictures.
-        references: Names of the concept folders.
+        references: The concepts to compare them with.
         prompt, trials, scorer: As on the command line.
         out: Folder of the scores, from the root of the store.
     """
 
     kind: Literal["score"] = "score"
     images: tuple[ImageInput, ...] = Field(min_length=1)
-    references: tuple[ConceptName, ...] = ()
-    prompt: str | None = Field(default=None, max_length=10_000)
+    references: tuple[ConceptInput, ...] = ()
+    prompt: Prompt | None = None
     trials: int | None = Field(default=None, ge=1)
     scorer: str | None = Field(default=None, max_length=4096)
     out: StorePlace = "scores"
@@ -222,6 +237,21 @@ def build_spec(kind: str, **values: Any) -> Any:
             for fault in error.errors()[:5]
         )
         raise InputError(f"the job cannot be queued: {faults}", "correct these values") from error
+
+
+def blobs(spec: Spec) -> set[str]:
+    """sha256 of every kept file that a job needs."""
+    inputs: list[AdapterInput | ConceptInput | ImageInput] = []
+    match spec:
+        case TrainSpec():
+            inputs += spec.concepts
+        case ScoreSpec():
+            inputs += [*spec.references, *spec.images]
+        case FuseSpec() | GenerateSpec():
+            inputs += spec.fusing.adapters
+        case DemoSpec():
+            pass
+    return {kept.blob for kept in inputs}
 
 
 def priority(spec: Spec) -> int:

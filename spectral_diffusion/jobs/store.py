@@ -8,22 +8,25 @@ adapters/ images/ ...  what jobs made, as in every workspace
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+import time
+from collections.abc import Set
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import fsspec
-from filelock import FileLock, Timeout
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.workspace import Workspace, cache_folder, write_atomically
+from spectral_diffusion.reading import open_file
+from spectral_diffusion.workspace import Workspace, cache_folder, sync_folder, write_atomically
 
 JOBS = "jobs"
 BLOBS = f"{JOBS}/blobs"
-LOCK_SECONDS = 30.0
+BLOB_LIMIT_BYTES = 8 * 2**30
+_CHUNK_BYTES = 2**20
 # Less than this holds no checkpoint, and soon not even a line of the queue's database.
 _ROOM_BYTES = 2**20
 
@@ -38,6 +41,9 @@ class Store:
 
     root: str
 
+    def __str__(self) -> str:
+        return shown(self.root)
+
     @classmethod
     def locate(cls, workspace: Workspace, explicit: str | None = None) -> "Store":
         """The given one, else `$SPECTRAL_DIFFUSION_STORE`, else the workspace itself.
@@ -49,12 +55,15 @@ class Store:
         if "://" not in root:
             root = str(Path(root).resolve())
         store = cls(root)
+        if root.startswith("memory://"):
+            raise InputError("--store memory:// is seen by one process only", "name a folder or a place that all reach")
         if store.folder is None:
             try:
                 store._remote  # noqa: B018 (asked for to see whether it can be reached)
             except (ImportError, ValueError, OSError) as error:
                 raise InputError(
-                    f"--store {root} cannot be used ({error})", "name a folder, or install what is missing"
+                    f"--store {shown(root)} cannot be used ({type(error).__name__})",
+                    "name a folder, or check the address and install what it needs",
                 ) from error
         return store
 
@@ -76,7 +85,7 @@ class Store:
         if self.folder is None:
             place = PurePosixPath(*path.parts)
             if path.is_absolute() or ".." in place.parts:
-                raise InputError(f"{path} is not in the store {self.root}", "name a relative path")
+                raise InputError(f"{path} is not in the store {self}", "name a relative path")
             return str(place)
         try:
             return path.resolve().relative_to(self.folder.resolve()).as_posix()
@@ -137,23 +146,18 @@ class Store:
             return
         self._upload(name, lambda fs, address: fs.pipe_file(address, content))
 
-    def put(self, source: Path, name: str) -> None:
-        """Move a file of this machine into the store, whole or not at all. It may have been moved already.
+    def put(self, source: Path, name: str, *, keep: bool = False) -> None:
+        """Move a file of this machine into the store, or copy it, whole or not at all.
 
         Raises:
             InputError: The place cannot be written to, or is full.
         """
-        if not source.exists():
-            if not self.exists(name):
-                raise InputError(f"{source} is gone before it was kept as {name}", "start the job again")
-            return
-        if self.folder:
-            path = self._path(name)
-            if not _moved(source, path):
-                write_atomically(path, lambda temporary: shutil.copyfile(source, temporary))
-        else:
+        if self.folder is None:
             self._upload(name, lambda fs, address: fs.put_file(str(source), address))
-        source.unlink(missing_ok=True)
+        elif keep or not _moved(source, self._path(name)):
+            write_atomically(self._path(name), lambda temporary: shutil.copyfile(source, temporary))
+        if not keep:
+            source.unlink(missing_ok=True)
 
     def _upload(self, name: str, send: Any) -> None:
         fs, address = self._remote[0], self._address(name)
@@ -166,24 +170,25 @@ class Store:
         except OSError as error:
             with suppress(Exception):
                 fs.rm_file(temporary)
-            raise InputError(
-                f"cannot write {name} to {self.root}: {error}", "check that place and its rights"
-            ) from error
+            raise InputError(f"cannot write {name} to {self}: {error}", "check that place and its rights") from error
 
     def add_blob(self, source: Path) -> str:
         """Keep a copy of a file by its content; returns its sha256.
 
         Raises:
-            InputError: It cannot be read, or the store not be written to.
+            InputError: It cannot be read, is no ordinary file or too large, or the store cannot be written to.
         """
-        try:
-            content = source.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read {source}: {error.strerror or error}", "check the path") from error
-        digest = hashlib.sha256(content).hexdigest()
-        if not self.exists(f"{BLOBS}/{digest}"):
-            self.write(f"{BLOBS}/{digest}", content)
-        return digest
+        digest = hashlib.sha256()
+        with open_file(source, BLOB_LIMIT_BYTES) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        name = f"{BLOBS}/{digest.hexdigest()}"
+        if not self.exists(name):
+            self.put(source, name, keep=True)
+        elif self.folder:
+            # It is needed again: whoever collects what is old looks at this.
+            os.utime(self._path(name))
+        return digest.hexdigest()
 
     def blob(self, digest: str) -> Path:
         """A file of this machine that holds that content.
@@ -199,10 +204,23 @@ class Store:
             write_atomically(path, lambda temporary: temporary.write_bytes(content))
         return path
 
-    def job(self, job_id: str) -> "JobFolder":
-        """The folder of a job."""
-        here = self._path(f"{JOBS}/{job_id}") if self.folder else cache_folder() / JOBS / _short(self.root) / job_id
-        return JobFolder(self, job_id, here)
+    def remove_old_blobs(self, needed: Set[str], older_than_seconds: float) -> None:
+        """Remove kept files that nobody needs, but for those that somebody may be about to queue a job with."""
+        for name in self.names(BLOBS):
+            digest = PurePosixPath(name).name
+            with suppress(OSError, NotImplementedError, InputError):
+                if digest not in needed and self.age_seconds(name) > older_than_seconds:
+                    self.remove(name)
+        if self.folder is None:
+            for path in (cache_folder() / "blobs").glob("*"):
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
+
+    def age_seconds(self, name: str) -> float:
+        """How long ago a file was written."""
+        if self.folder:
+            return time.time() - self._path(name).stat().st_mtime
+        return time.time() - self._remote[0].modified(self._address(name)).timestamp()
 
     def job_ids(self) -> list[str]:
         """Of all jobs that have a folder."""
@@ -245,83 +263,14 @@ class Store:
             self._remote[0].rm(self._address(name), recursive=True)
 
 
-@dataclass(frozen=True)
-class JobFolder:
-    """The files of one job on this machine; `pull` and `push` bring them from and to a store elsewhere.
-
-    Args:
-        store: Where they are kept.
-        id: The job's.
-        path: Where they are here.
-    """
-
-    store: Store
-    id: str
-    path: Path
-    _sent: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Of the folder in the store."""
-        return f"{JOBS}/{self.id}"
-
-    @property
-    def input(self) -> Path:
-        """What it was queued with."""
-        return self.path / "input"
-
-    @property
-    def work(self) -> Path:
-        """What is half done, and what is done but not yet at its place."""
-        return self.path / "work"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Of the processes of this machine one works on the job; the system frees it when that one dies.
-
-        Raises:
-            InputError: Another process has it.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=LOCK_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise InputError(f"another process works on job {self.id}", "wait for it, or end it") from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def pull(self) -> None:
-        """Bring what the store has of it."""
-        if self.store.folder:
-            return
-        for name in self.store.names(self.name):
-            content = self.store.read(name)
-            if content is not None:
-                path = self.path / PurePosixPath(name).relative_to(self.name)
-                write_atomically(path, lambda temporary, content=content: temporary.write_bytes(content))
-                self._sent[name] = _stamp(path)
-
-    def push(self) -> None:
-        """Send what changed since the last time, and nothing half-written."""
-        if self.store.folder:
-            return
-        for path in sorted(self.path.rglob("*")):
-            name = f"{self.name}/{path.relative_to(self.path).as_posix()}"
-            with suppress(FileNotFoundError):
-                if path.is_file() and not path.name.startswith(".") and self._sent.get(name) != _stamp(path):
-                    stamp = _stamp(path)
-                    self.store.write(name, path.read_bytes())
-                    self._sent[name] = stamp
-
-    def clear(self) -> None:
-        """Remove what nobody needs once the job is done."""
-        self.store.remove(f"{self.name}/input")
-        self.store.remove(f"{self.name}/work")
-        if not self.store.folder:
-            shutil.rmtree(self.path, ignore_errors=True)
+def shown(address: str) -> str:
+    """An address as people may see it, without passwords and keys."""
+    try:
+        parts = urlsplit(address)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "(an address that cannot be read)"
+    return urlunsplit((parts.scheme, host, parts.path, "", "")) if parts.scheme else address
 
 
 def _moved(source: Path, path: Path) -> bool:
@@ -331,13 +280,5 @@ def _moved(source: Path, path: Path) -> bool:
         os.replace(source, path)
     except OSError:
         return False
+    sync_folder(path.parent)
     return True
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

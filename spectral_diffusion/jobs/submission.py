@@ -3,45 +3,86 @@
 Whatever happens to the person's files after that, the job does what was asked when it was queued.
 """
 
+import io
 import json
-from collections.abc import Sequence
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
+from spectral_diffusion.archives import unpack
 from spectral_diffusion.config import DEFAULT_BASE, Config
-from spectral_diffusion.diffusion.dataset import MASK_SUFFIX, Concept
+from spectral_diffusion.diffusion.dataset import MASK_SUFFIX, Concept, load_concept
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedAdapter
-from spectral_diffusion.images import save_png
-from spectral_diffusion.jobs.specs import AdapterInput, Fusing, ImageInput
-from spectral_diffusion.jobs.store import JobFolder, Store
-from spectral_diffusion.workspace import write_atomically
+from spectral_diffusion.jobs.specs import AdapterInput, ConceptInput, Fusing, ImageInput
+from spectral_diffusion.jobs.store import Store
 
 
-def keep_concepts(folder: JobFolder, concepts: Sequence[Concept]) -> tuple[str, ...]:
-    """Write concepts into a job's `input/` as they are trained on, upright and without metadata; return their names.
+def keep_concepts(store: Store, concepts: Sequence[Concept]) -> tuple[ConceptInput, ...]:
+    """Keep concepts as they are trained on, upright and without metadata, each as one zip.
 
     Raises:
-        InputError: Two have one name, or the place cannot be written to.
+        InputError: Two have one name, or the store cannot be written to.
     """
-    names = tuple(concept.name for concept in concepts)
+    names = [concept.name for concept in concepts]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"two concepts have the name {twice}", "give each its own folder name")
-    for concept in concepts:
-        place = folder.input / concept.name
+    kept = []
+    with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
+        for concept in concepts:
+            path = Path(folder) / "concept.zip"
+            _pack(concept, path)
+            kept.append(ConceptInput(blob=store.add_blob(path), name=concept.name))
+    return tuple(kept)
+
+
+@contextmanager
+def kept_concepts(store: Store, inputs: Sequence[ConceptInput]) -> Iterator[list[Concept]]:
+    """The kept concepts, equal to what was kept; their files are there as long as the context is.
+
+    Raises:
+        InputError: One is gone.
+    """
+    with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
+        concepts = []
+        for concept in inputs:
+            place = Path(folder) / concept.name
+            place.mkdir()
+            unpack(store.blob(concept.blob), place, lambda name: True)
+            concepts.append(load_concept(place))
+        yield concepts
+
+
+def _pack(concept: Concept, path: Path) -> None:
+    """Write a concept as a zip; the same concept gives the same bytes."""
+    settings = {"token": concept.token, "class_word": concept.class_word, "description": concept.description}
+    with zipfile.ZipFile(path, "w") as archive:
         for number, photograph in enumerate(concept.photographs):
             stem = f"{number:04d}"
-            save_png(photograph.image, place / f"{stem}.png")
+            _add(archive, f"{stem}.png", _png(photograph.image))
             if photograph.caption is not None:
-                _write_text(place / f"{stem}.txt", photograph.caption)
+                _add(archive, f"{stem}.txt", photograph.caption.encode())
             if photograph.mask is not None:
                 grey = (photograph.mask * 255).round().byte().numpy()
-                save_png(Image.fromarray(grey), place / f"{stem}{MASK_SUFFIX}")
-        settings = {"token": concept.token, "class_word": concept.class_word, "description": concept.description}
-        _write_text(place / "concept.toml", "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items()))
-    return names
+                _add(archive, f"{stem}{MASK_SUFFIX}", _png(Image.fromarray(grey)))
+        text = "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items())
+        _add(archive, "concept.toml", text.encode())
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    # Photographs are compressed already, and a time of day would make every copy another file.
+    archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def keep_adapters(store: Store, files: Sequence[tuple[Path, float]]) -> tuple[AdapterInput, ...]:
@@ -62,7 +103,7 @@ def keep_images(store: Store, paths: Sequence[Path]) -> tuple[ImageInput, ...]:
     return tuple(ImageInput(blob=store.add_blob(path), name=path.name) for path in paths)
 
 
-def keep_fused(store: Store, folder: JobFolder, fused: FusedAdapter | None, allow_other_base: bool) -> Fusing:
+def keep_fused(store: Store, fused: FusedAdapter | None, allow_other_base: bool) -> Fusing:
     """Keep concepts that are fused already, with their strengths and renamed tokens, as one file.
 
     Raises:
@@ -70,12 +111,10 @@ def keep_fused(store: Store, folder: JobFolder, fused: FusedAdapter | None, allo
     """
     if fused is None:
         return Fusing()
-    path = folder.path / ".fused.safetensors"
-    try:
+    with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
+        path = Path(folder) / "fused.safetensors"
         fused.save(path)
         blob = store.add_blob(path)
-    finally:
-        path.unlink(missing_ok=True)
     names = "+".join(part.adapter.name for part in fused.parts)[:255]
     return Fusing(adapters=(AdapterInput(blob=blob, name=names),), allow_other_base=allow_other_base)
 
@@ -97,10 +136,6 @@ def adapter_files(store: Store, fusing: Fusing) -> list[tuple[Path, float]]:
 def plain_config(config: Config) -> dict[str, object]:
     """A recipe as plain values for JSON."""
     return config.model_dump(mode="json")
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _toml(text: str) -> str:

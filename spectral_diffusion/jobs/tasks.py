@@ -8,16 +8,18 @@ from typing import Any
 
 from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.base import Base
-from spectral_diffusion.diffusion.dataset import load_concept
 from spectral_diffusion.diffusion.pipeline import GeneratedImage, generate, save_generated
 from spectral_diffusion.diffusion.samples import sampler
 from spectral_diffusion.diffusion.scoring import score_pictures
+from spectral_diffusion.diffusion.settings import file_stem
 from spectral_diffusion.diffusion.trainer import StepReport, check_place, train_concepts
 from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.ledger import ledger_of
 from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.jobs.specs import DemoSpec, FuseSpec, GenerateSpec, ScoreSpec, Spec, TrainSpec
-from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.store import Store
+from spectral_diffusion.jobs.submission import kept_concepts
 from spectral_diffusion.jobs.warm import Warm
 
 
@@ -124,26 +126,26 @@ def _base(tools: Tools, name: str) -> Base:
 def _train(spec: TrainSpec, tools: Tools) -> Outcome:
     config = tools.recipe(spec.config)
     base = _base(tools, config.base)
-    concepts = [load_concept(tools.folder.input / name) for name in spec.concepts]
-    if tools.store.folder is not None:
-        for concept in concepts:
-            check_place(tools.store.folder / spec.out, concept, base)
-    tools.progress.tell(now=True, stage="preparing")
-    try:
-        adapters = train_concepts(
-            config,
-            base,
-            concepts,
-            ledger_of(tools.store, tools.database, tools.folder.path, spec.home),
-            _tell_step(tools),
-            out=tools.folder.work,
-            slot=spec.slot,
-            resume="auto",
-            draw_samples=sampler(base, config),
-            should_stop=tools.should_stop,
-        )
-    except KeyboardInterrupt:
-        raise Stopped from None
+    with kept_concepts(tools.store, spec.concepts) as concepts:
+        if tools.store.folder is not None:
+            for concept in concepts:
+                check_place(tools.store.folder / spec.out, concept, base)
+        tools.progress.tell(now=True, stage="preparing")
+        try:
+            adapters = train_concepts(
+                config,
+                base,
+                concepts,
+                ledger_of(tools.store, tools.database, tools.folder.path, spec.home),
+                _tell_step(tools),
+                out=tools.folder.work,
+                slot=spec.slot,
+                resume="auto",
+                draw_samples=sampler(base, config),
+                should_stop=tools.should_stop,
+            )
+        except KeyboardInterrupt:
+            raise Stopped from None
     names = [f"{adapter.name}.safetensors" for adapter in adapters]
     return Outcome(
         {name: f"{spec.out}/{name}" for name in names},
@@ -173,50 +175,55 @@ def _fuse(spec: FuseSpec, tools: Tools) -> Outcome:
 def _generate(spec: GenerateSpec, tools: Tools) -> Outcome:
     base = _base(tools, spec.base)
     fused = tools.warm.fused(tools.store, spec.fusing)
-    files: dict[str, str] = {}
-    seeds: dict[str, int] = {}
+    # Named after the job, so that it is the same file however often it is drawn.
+    seeds = {f"{file_stem(spec.prompt, seed)}_{tools.folder.id}.png": seed for seed in _seeds(spec)}
+    names = list(seeds)
+    drawn = next((index for index, name in enumerate(names) if not (tools.folder.work / name).exists()), spec.count)
 
     def tell(step: int, steps: int) -> None:
         tools.check_stop()
-        tools.progress.tell(stage="drawing", step=step, steps=steps)
+        before = drawn * spec.steps
+        tools.progress.tell(stage="drawing", step=before + step, steps=before + steps)
 
     def keep(picture: GeneratedImage) -> None:
-        # Named after the job, so that it is the same file however often it is drawn.
-        name = f"{picture.settings.file_stem}_{tools.folder.id}.png"
-        save_generated(picture, tools.folder.work / name)
-        files[name] = f"{spec.out}/{name}"
-        seeds[files[name]] = picture.settings.seed
+        save_generated(picture, tools.folder.work / f"{picture.settings.file_stem}_{tools.folder.id}.png")
 
-    generate(
-        base,
-        fused,
-        spec.prompt,
-        seed=spec.seed,
-        steps=spec.steps,
-        guidance_scale=spec.guidance_scale,
-        width_px=spec.width_px or base.native_size,
-        height_px=spec.height_px or base.native_size,
-        negative_prompt=spec.negative_prompt,
-        count=spec.count,
-        allow_other_base=spec.fusing.allow_other_base,
-        on_step=tell,
-        on_image=keep,
-    )
-    return Outcome(files, {"pictures": [{"file": file, "seed": seed} for file, seed in seeds.items()]})
+    if drawn < spec.count:
+        generate(
+            base,
+            fused,
+            spec.prompt,
+            seed=spec.seed + drawn,
+            steps=spec.steps,
+            guidance_scale=spec.guidance_scale,
+            width_px=spec.width_px or base.native_size,
+            height_px=spec.height_px or base.native_size,
+            negative_prompt=spec.negative_prompt,
+            count=spec.count - drawn,
+            allow_other_base=spec.fusing.allow_other_base,
+            on_step=tell,
+            on_image=keep,
+        )
+    files = {name: f"{spec.out}/{name}" for name in names}
+    return Outcome(files, {"pictures": [{"file": files[name], "seed": seed} for name, seed in seeds.items()]})
+
+
+def _seeds(spec: GenerateSpec) -> range:
+    return range(spec.seed, spec.seed + spec.count)
 
 
 def _score(spec: ScoreSpec, tools: Tools) -> Outcome:
     tools.progress.tell(now=True, stage="scoring")
-    concepts = [load_concept(tools.folder.input / name) for name in spec.references]
-    found = score_pictures(
-        [tools.store.blob(image.blob) for image in spec.images],
-        concepts,
-        spec.prompt,
-        trials=spec.trials,
-        scorer=spec.scorer,
-        device=tools.warm.device,
-        load=tools.warm.scorer,
-    )
+    with kept_concepts(tools.store, spec.references) as concepts:
+        found = score_pictures(
+            [tools.store.blob(image.blob) for image in spec.images],
+            concepts,
+            spec.prompt,
+            trials=spec.trials,
+            scorer=spec.scorer,
+            device=tools.warm.device,
+            load=tools.warm.scorer,
+        )
     answer = json.loads(json.dumps(found.to_dict()))
     name = "score.json"
     (tools.folder.work / name).write_text(json.dumps(answer, indent=1), encoding="utf-8")

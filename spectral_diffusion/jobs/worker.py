@@ -4,26 +4,28 @@ The worker holds the queue, its runner holds the model. A cancelled, crashed or 
 and a new one starts; a worker that dies leaves its job to the next.
 """
 
+import itertools
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from dbos import DBOS, DBOSClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from spectral_diffusion.errors import DiskFullError, SpectralDiffusionError
+from spectral_diffusion.errors import DiskFullError, InputError, SpectralDiffusionError
 from spectral_diffusion.jobs.database import POLLING_SECONDS, QUEUE, WORKFLOW, Database
-from spectral_diffusion.jobs.process import RunnerProcess, kill_tree
-from spectral_diffusion.jobs.progress import FILE, Progress
-from spectral_diffusion.jobs.publishing import publish, sweep
+from spectral_diffusion.jobs.job_folder import JobFolder
+from spectral_diffusion.jobs.membership import Expelled, Membership
+from spectral_diffusion.jobs.process import RunnerProcess
+from spectral_diffusion.jobs.progress import Progress
+from spectral_diffusion.jobs.publishing import collect, publish
 from spectral_diffusion.jobs.registry import BEAT_SECONDS, Registry, WorkerRow
 from spectral_diffusion.jobs.specs import DemoSpec, Spec, TrainSpec, read_spec
-from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.store import Store
 
 STOP_SECONDS = 7.0
 """How long a job may take to leave its files whole when the worker is asked to end."""
@@ -31,7 +33,11 @@ CANCEL_SECONDS = 2.5
 """The same when it is cancelled."""
 CRASHES = 3
 """So often in a row may a job end its process without having got any further."""
-FULL_DISK_SECONDS = 5.0
+FRUITLESS_ATTEMPTS = 50
+"""So often in a row may a job end its worker too, or whatever else ends it, without having got any further."""
+WAIT_SECONDS = 5.0
+"""Between two looks at a disk that is full, or at a job that another process still holds."""
+_READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.25
 
 
@@ -66,12 +72,10 @@ class Worker:
         self._database, self._store, self._until_idle, self._note = database, store, until_idle, note
         self._settings = {"do": "begin", "database": database.url, "store": store.root, "device": device}
         self._device = device
-        self._registry = Registry(database)
         self._ending = threading.Event()
         self._active: set[str] = set()
-        self._texts: dict[str, str] = {}
-        self._lost: set[str] = set()
         self._waits_for: str | None = None
+        self._numbers = itertools.count(1)
         self._runner: RunnerProcess | None = None
         self._code = 0
 
@@ -79,19 +83,40 @@ class Worker:
         """Work; returns the exit code, 0 when it was asked to end or nothing is left.
 
         Raises:
-            InputError: The database cannot be used.
+            InputError: The database or the device cannot be used.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ending.set())
         self._database.prepare()
-        self._registry.prepare()
+        Registry(self._database).prepare()
         self._me = WorkerRow.here(self._device)
-        self._registry.enter(self._me)
         # Its imports take seconds: they begin now and not with the first job.
         self._start_runner()
         self._client: DBOSClient = self._database.connect()
-        # Before any job is taken: those that were begun come before those that wait.
-        self._bury_the_dead()
+        self._membership = Membership(self._database, self._client, self._me, self._note)
+        self._membership.enter()
+        try:
+            self._wait_until_ready()
+            self._take_jobs()
+            self._watch()
+        finally:
+            self._end()
+        return self._code
+
+    def _wait_until_ready(self) -> None:
+        assert self._runner is not None
+        until = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < until and not self._ending.is_set():
+            with suppress(EOFError):
+                answer = self._runner.answer(_LOOK_SECONDS)
+                if answer is not None and answer["kind"] == "unusable":
+                    raise InputError(answer["message"], answer["remedy"])
+                if answer is not None:
+                    return
+                continue
+            return
+
+    def _take_jobs(self) -> None:
         DBOS(config=self._database.config(self._me.id))
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
@@ -101,66 +126,30 @@ class Worker:
         DBOS.listen_queues([QUEUE])
         DBOS.launch()
         DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=POLLING_SECONDS)
-        self._note(f"worker {self._me.id} takes jobs from {self._database}, files in {self._store.root}")
-        sweep(self._store, self._client)
+        self._note(f"worker {self._me.id} takes jobs from {self._database}, files in {self._store}")
+
+    def _watch(self) -> None:
         last_beat = 0.0
+        collect(self._store, self._client)
         while not self._ending.wait(_LOOK_SECONDS):
             if time.monotonic() - last_beat > BEAT_SECONDS:
                 last_beat = time.monotonic()
-                # A database that is away for a while comes back; meanwhile the work goes on.
-                with suppress(SQLAlchemyError):
-                    self._beat()
+                runner = self._runner.process if self._runner is not None else None
+                try:
+                    self._membership.beat(runner, self._waits_for, frozenset(self._active))
+                except Expelled as error:
+                    self._note(str(error))
+                    self._code = 1
+                    return
             if self._until_idle and not self._active and self._is_idle():
-                break
-        return self._end()
+                return
 
-    def _end(self) -> int:
+    def _end(self) -> None:
         self._ending.set()
         if self._runner is not None:
             self._runner.end(STOP_SECONDS)
         with suppress(SQLAlchemyError):
-            self._registry.end(self._me.id)
-        return self._code
-
-    def _beat(self) -> None:
-        """Say that this worker lives, and take over from those who don't."""
-        runner = self._runner.process if self._runner is not None else None
-        if not self._registry.beat(self._me.id, runner, self._waits_for):
-            self._note("the other workers took this one for dead and have its job; it ends")
-            self._code = 1
-            self._ending.set()
-            return
-        self._bury_the_dead()
-        self._take_up_lost()
-
-    def _bury(self, worker: WorkerRow) -> None:
-        if worker.is_here and worker.runner is not None:
-            kill_tree(worker.runner)
-        if self._requeue_all(worker.id):
-            self._note(f"worker {worker.id} has died; its job goes back into the queue")
-        self._registry.forget(worker.id)
-
-    def _take_up_lost(self) -> None:
-        """Jobs that the table says this worker does, and that nobody does: their end could not be written down."""
-        mine = self._client.list_workflows(
-            status="PENDING", executor_id=self._me.id, load_input=False, load_output=False
-        )
-        idle = {status.workflow_id for status in mine} - self._active
-        if idle & self._lost:
-            self._requeue_all(self._me.id)
-        self._lost = idle
-
-    def _requeue_all(self, worker_id: str) -> bool:
-        """Put back what a worker had, each to its old place in the queue; whether there was any."""
-        had = self._client.list_workflows(status="PENDING", executor_id=worker_id, load_input=False, load_output=False)
-        # What DBOS does at its start for workers of its own name; here for others, and before any job is taken.
-        put_back = self._client._sys_db.reenqueue_for_recovery
-        return sum(put_back(status.workflow_id, [worker_id], QUEUE) for status in had) > 0
-
-    def _bury_the_dead(self) -> None:
-        for worker in self._registry.workers():
-            if worker.id != self._me.id and not worker.lives:
-                self._bury(worker)
+            self._membership.leave()
 
     def _is_idle(self) -> bool:
         with suppress(SQLAlchemyError):
@@ -171,21 +160,24 @@ class Worker:
         return False
 
     def _start_runner(self) -> RunnerProcess:
-        self._runner = RunnerProcess(self._settings)
+        self._runner = RunnerProcess(self._settings, self._me.id)
         return self._runner
+
+    def _renew_runner(self, grace_seconds: float = CANCEL_SECONDS) -> RunnerProcess:
+        if self._runner is not None:
+            self._runner.end(grace_seconds)
+        return self._start_runner()
 
     def _workflow(self, text: str) -> dict[str, Any]:
         """What DBOS calls for each job: the work, and then its files to their places, each kept when done."""
         job_id = DBOS.workflow_id
         assert job_id is not None
         self._active.add(job_id)
-        self._texts[job_id] = text
         try:
             made = DBOS.run_step({"name": "work"}, self._work, job_id, text)
             return DBOS.run_step({"name": "publish"}, self._publish, job_id, made)
         finally:
             self._waits_for = None
-            self._texts.pop(job_id, None)
             self._active.discard(job_id)
 
     def _work(self, job_id: str, text: str) -> dict[str, Any]:
@@ -193,22 +185,22 @@ class Worker:
             spec = read_spec(text)
         except SpectralDiffusionError as error:
             raise JobFailed(str(error)) from error
-        folder = self._store.job(job_id)
+        folder = JobFolder.of(self._store, job_id)
         self._note(f"job {job_id} begins: {spec.title}")
-        smaller, crashes, was_full = 0, 0, False
-        reached: tuple[str, int] | None = None
+        smaller, crashes, best, was_full = 0, 0, 0, False
         while True:
+            before = Progress.of(folder)
+            if before.fruitless >= FRUITLESS_ATTEMPTS:
+                raise JobFailed(f"it was begun {before.fruitless} times without getting any further; see its log")
             order = {"do": "run", "job": job_id, "spec": text, "micro_batch_size": smaller}
             try:
-                answer = self._ask(job_id, order)
+                answer = self._ask(job_id, text, order)
             except EOFError:
-                if self._ending.is_set():
-                    self._give_up(job_id)
                 how, killed = self._bury_runner()
-                progress = Progress.read(self._store.read(f"{folder.name}/{FILE}"))
-                crashes = 1 if (progress.stage, progress.step) != reached else crashes + 1
-                reached = (progress.stage, progress.step)
-                self._log(folder, f"the process that did it {how}")
+                now = Progress.of(folder)
+                crashes = 1 if now.furthest > best else crashes + 1
+                best = max(best, now.furthest)
+                folder.add_to_log(f"the process that did it {how}")
                 if crashes >= CRASHES:
                     raise JobFailed(
                         f"the process that did it {how}, {CRASHES} times at the same place; see its log, "
@@ -222,8 +214,8 @@ class Worker:
                 case "done":
                     self._note(f"job {job_id} is done")
                     return {"files": answer["files"], "answer": answer["answer"]}
-                case "disk":
-                    self._pause(job_id, answer["message"])
+                case "disk" | "busy":
+                    self._pause(job_id, text, answer["message"])
                 case "memory":
                     # Only a new process gives back all that the old one held.
                     self._renew_runner()
@@ -234,44 +226,59 @@ class Worker:
                             "rank, or another device"
                         )
                     smaller, was_full = _half_batch(spec), True
-                    self._log(folder, f"begun again{f' with {smaller} rows of a batch at once' if smaller else ''}")
+                    folder.add_to_log(f"begun again{f' with {smaller} rows of a batch at once' if smaller else ''}")
                 case "stopped":
-                    self._give_up(job_id)
-                case "unusable":
-                    self._note(answer["message"])
-                    self._code = 2
-                    self._ending.set()
                     self._give_up(job_id)
                 case _:
                     self._note(f"job {job_id} failed: {answer['message']}")
                     raise JobFailed(answer["message"])
 
-    def _ask(self, job_id: str, order: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, job_id: str, text: str, order: dict[str, Any]) -> dict[str, Any]:
         """An order and its answer.
 
         Raises:
             EOFError: The runner died.
             _GivenUp: The job was cancelled, or is another worker's now.
         """
-        runner = self._runner or self._start_runner()
-        runner.order(order)
+        runner, number = self._runner or self._start_runner(), next(self._numbers)
+        runner.order({**order, "number": number})
         while True:
-            answer = runner.answer(_LOOK_SECONDS)
-            if answer is not None and answer["kind"] not in ("ready", "released"):
+            try:
+                answer = runner.answer(_LOOK_SECONDS)
+            except EOFError:
+                self._check_mine(job_id, text)
+                raise
+            if answer is not None and answer.get("number") == number:
                 return answer
-            self._check_mine(job_id)
+            self._check_mine(job_id, text)
+            if self._membership.is_cut_off:
+                self._wait_until_reached(job_id, text)
+                runner, number = self._renew_runner(), next(self._numbers)
+                runner.order({**order, "number": number})
 
-    def _check_mine(self, job_id: str) -> None:
+    def _wait_until_reached(self, job_id: str, text: str) -> None:
+        """The others may have the job by now: nothing is done until the database tells."""
+        self._note(f"the database is out of reach: job {job_id} waits")
+        if self._runner is not None:
+            self._runner.end(STOP_SECONDS)
+        while self._membership.is_cut_off:
+            if self._ending.is_set():
+                self._give_up(job_id)
+            time.sleep(_LOOK_SECONDS)
+        self._check_mine(job_id, text)
+
+    def _check_mine(self, job_id: str, text: str) -> None:
         if self._ending.is_set():
             self._give_up(job_id)
         with suppress(SQLAlchemyError):
-            (status,) = self._client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
-            if status.status != "PENDING" or status.executor_id != self._me.id:
-                self._note(f"job {job_id} is {status.status.lower()}: ending it")
-                self._renew_runner()
-                if status.status == "CANCELLED" and self._runner is not None:
-                    self._runner.order({"do": "release", "job": job_id, "spec": self._texts[job_id]})
-                raise _GivenUp(job_id)
+            mine = self._membership.is_mine(job_id)
+            if mine is True:
+                return
+            self._note(f"job {job_id} {'was cancelled' if mine is None else 'is not this worker any more'}")
+            runner = self._renew_runner()
+            if mine is None:
+                runner.order({"do": "release", "job": job_id, "spec": text, "number": next(self._numbers)})
+            raise _GivenUp(job_id)
 
     def _give_up(self, job_id: str) -> None:
         """The worker ends: the job stays open, and nothing of it may be written down any more."""
@@ -279,46 +286,33 @@ class Worker:
             time.sleep(1)
         raise _GivenUp(job_id)
 
-    def _renew_runner(self) -> None:
-        if self._runner is not None:
-            self._runner.end(CANCEL_SECONDS)
-        self._start_runner()
-
     def _bury_runner(self) -> tuple[str, bool]:
         runner = self._runner
         assert runner is not None
         how, killed = runner.died_of, runner.was_killed
-        kill_tree(runner.process)
+        runner.end(0)
         self._start_runner()
         return how, killed
 
-    def _pause(self, job_id: str, reason: str) -> None:
-        """Wait until there may be room on the disk."""
+    def _pause(self, job_id: str, text: str, reason: str) -> None:
+        """Wait until there may be room on the disk, or until nobody else holds the job."""
         if self._waits_for is None:
             self._note(f"job {job_id} waits: {reason}")
-            self._log(self._store.job(job_id), f"waits: {reason}")
+            JobFolder.of(self._store, job_id).add_to_log(f"waits: {reason}")
         self._waits_for = reason
-        with suppress(SQLAlchemyError):
-            self._registry.beat(self._me.id, self._runner.process if self._runner else None, reason)
-        until = time.monotonic() + FULL_DISK_SECONDS
+        until = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < until:
-            self._check_mine(job_id)
+            self._check_mine(job_id, text)
             time.sleep(_LOOK_SECONDS)
 
     def _publish(self, job_id: str, made: dict[str, Any]) -> dict[str, Any]:
         while True:
             try:
-                return publish(self._store.job(job_id), made)
+                return publish(JobFolder.of(self._store, job_id), made)
             except DiskFullError as error:
-                self._pause(job_id, str(error))
+                self._pause(job_id, "", str(error))
             except SpectralDiffusionError as error:
                 raise JobFailed(str(error)) from error
-
-    def _log(self, folder: JobFolder, text: str) -> None:
-        with suppress(OSError):
-            folder.path.mkdir(parents=True, exist_ok=True)
-            with open(folder.path / "log.txt", "a", encoding="utf-8") as log:
-                log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
 
 
 def run_worker(

@@ -5,16 +5,27 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
 import sqlalchemy as sa
+from dbos import DBOSClient
 
-from spectral_diffusion.jobs.process import kill_tree
+from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.membership import CUT_OFF_SECONDS, Expelled, Membership
+from spectral_diffusion.jobs.process import MARK, kill_tree
 from spectral_diffusion.jobs.registry import LEASE_SECONDS, Process, Registry, WorkerRow
 from tests.jobs.working import Place
 
 HERE = WorkerRow.here("cpu")
+
+
+@contextmanager
+def _closing(client: DBOSClient) -> Iterator[DBOSClient]:
+    yield client
+    client.destroy()
 
 
 def _entered(place: Place, **changes: object) -> WorkerRow:
@@ -77,19 +88,34 @@ def test_who_was_taken_for_dead_is_told_so(place: Place) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sessions are POSIX")
-def test_a_process_is_ended_with_children_whose_parents_are_gone() -> None:
+def test_a_runner_is_ended_with_children_whose_parents_are_gone_and_nobody_else_of_its_number() -> None:
     code = (
         "import subprocess, sys, time;"
         "p = subprocess.Popen([sys.executable, '-c', 'import subprocess, sys;"
         'subprocess.Popen(["sleep", "60"])'
         "']); p.wait(); print('ready', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, MARK: "worker-1"},
+    )
     assert process.stdout is not None
     process.stdout.readline()
     session = [other for other in psutil.process_iter() if _session(other.pid) == process.pid]
     assert len(session) == 2
-    kill_tree(Process.of(process.pid))
+    real = Process.of(process.pid)
+    # Another worker's, and one of that number from before: neither is this process, whatever its number.
+    for root, worker_id in (
+        (None, "worker-2"),
+        (Process(real.pid, real.started - 60), "worker-2"),
+        (Process(1, 0.0), "worker-2"),
+    ):
+        kill_tree(root, worker_id)
+        assert all(member.is_running() for member in session)
+    kill_tree(None, "worker-1")
     process.wait()
     assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in session)
 
@@ -99,3 +125,54 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except OSError:
         return None
+
+
+def test_burying_a_worker_of_another_start_of_the_machine_ends_no_process_that_has_its_numbers_now(
+    place: Place,
+) -> None:
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        registry = Registry(place.queue.database)
+        dead = _entered(place, boot="another start", process=Process(bystander.pid, 1.0))
+        registry.prepare()
+        with place.queue.database.engine.begin() as connection:
+            connection.execute(
+                sa.text("update spectral_workers set runner_pid = :pid, runner_started = 12345.0"),
+                {"pid": bystander.pid},
+            )
+        place.queue.database.prepare()
+        notes: list[str] = []
+        with _closing(place.queue.database.connect()) as client:
+            Membership(place.queue.database, client, WorkerRow.here("cpu"), notes.append).enter()
+        assert dead.id not in [worker.id for worker in registry.workers()]
+        time.sleep(0.2)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_who_cannot_reach_a_server_stops_before_the_others_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/none")
+    membership = Membership(database, None, HERE, lambda text: None)  # type: ignore[arg-type]
+    assert not membership.is_cut_off
+    membership.beat(None, None, frozenset())
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + CUT_OFF_SECONDS + 1)
+    assert membership.is_cut_off and CUT_OFF_SECONDS < LEASE_SECONDS
+    membership.beat(None, None, frozenset())
+    assert membership.is_cut_off
+
+
+def test_a_worker_whose_database_file_is_gone_or_another_is_told(place: Place) -> None:
+    place.queue.database.prepare()
+    registry = Registry(place.queue.database)
+    registry.prepare()
+    with _closing(place.queue.database.connect()) as client:
+        membership = Membership(place.queue.database, client, WorkerRow.here("cpu"), lambda text: None)
+        membership.enter()
+        membership.beat(None, None, frozenset())
+        assert place.queue.database.file is not None
+        place.queue.database.file.unlink()
+        with pytest.raises(Expelled, match="is gone"):
+            membership.beat(None, None, frozenset())

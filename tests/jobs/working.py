@@ -21,7 +21,7 @@ from spectral_diffusion.diffusion.trainer import train_concepts
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import Job, JobQueue
 from spectral_diffusion.jobs.specs import GenerateSpec, TrainSpec, build_spec
-from spectral_diffusion.jobs.store import JobFolder, Store
+from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.jobs.submission import keep_adapters, keep_concepts
 from spectral_diffusion.ledger import Ledger
 from tests.command_line import write_concept, write_recipe
@@ -59,23 +59,23 @@ class Place:
         given += ["--database", self.url] if self.url else []
         return given + (["--store", self.store_url] if self.store_url else [])
 
-    def train_spec(self, folder: JobFolder, name: str, **training: object) -> TrainSpec:
+    def train_spec(self, store: Store, name: str, **training: object) -> TrainSpec:
         source = self.root / "concepts" / name
         if not source.exists():
             write_concept(source, "dog", sum(name.encode()))
         recipe = write_recipe(self.root, self.base, **{"checkpoint_every": 2, **training})
-        names = keep_concepts(folder, [load_concept(source)])
+        names = keep_concepts(store, [load_concept(source)])
         return build_spec("train", concepts=names, config=load_config(recipe).model_dump(mode="json"))
 
     def train(self, name: str, *, key: str | None = None, **training: object) -> Job:
         """Queue a training of a concept of noise."""
-        return self.queue.submit(lambda folder: self.train_spec(folder, name, **training), user="tester", key=key)
+        return self.queue.submit(lambda store: self.train_spec(store, name, **training), user="tester", key=key)
 
     def draw(self, *adapters: Path, prompt: str = "a dog", count: int = 1) -> Job:
         """Queue a picture."""
 
-        def build(folder: JobFolder) -> GenerateSpec:
-            kept = keep_adapters(self.queue.store, [(path, 1.0) for path in adapters])
+        def build(store: Store) -> GenerateSpec:
+            kept = keep_adapters(store, [(path, 1.0) for path in adapters])
             return build_spec(
                 "generate",
                 base=str(self.base),
