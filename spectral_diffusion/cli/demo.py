@@ -49,17 +49,12 @@ def command(
         config = load_config().override({"training.seed": seed, "training.checkpoint_every": often})
         first_seed = 1 if seed is None else seed
         if queued:
-            from spectral_diffusion.jobs.specs import build_spec
+            from spectral_diffusion.jobs.submission import demo_spec
 
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda store: build_spec(
-                    "demo",
-                    config=config.model_dump(mode="json"),
-                    seed=first_seed,
-                    out=store.place(workspace, out),
-                ),
+                lambda store: demo_spec(store, workspace, config, first_seed, out),
                 key,
             )
     if queued:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -13,8 +13,6 @@ from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from spectral_diffusion.fusion import FusedAdapter
-    from spectral_diffusion.jobs.specs import FuseSpec
-    from spectral_diffusion.jobs.store import Store
 
 
 @click.command(name="fuse", short_help="several adapters as one")
@@ -58,11 +56,20 @@ def command(
     queueing.refuse_without_queue(queued, key=key, database=database, store=store)
     if queued:
         with answering(as_json):
-            rules = {"rename": options.renames(rename), "factor_scale": factor_scale, "on_overlap": on_overlap}
+            from spectral_diffusion.jobs.submission import fuse_spec
+
+            rules = {
+                "rename": options.renames(rename),
+                "factor_scale": factor_scale,
+                "on_overlap": on_overlap,
+                "allow_other_base": allow_other_base,
+            }
+            named = [file_and_strength(text) for text in files]
+            _check_target(out)
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda store: _spec(store, workspace, files, {**rules, "allow_other_base": allow_other_base}, out),
+                lambda store: fuse_spec(store, workspace, named, out, **rules),
                 key,
             )
         queueing.tell(job, as_json)
@@ -97,17 +104,6 @@ def command(
         ],
     }
     answer(as_json, value, [*table(["concept", "token", "slot", "strength"], rows), f"wrote {out}"])
-
-
-def _spec(store: "Store", workspace: Workspace, files: Sequence[str], rules: dict[str, Any], out: Path) -> "FuseSpec":
-    from spectral_diffusion.jobs.specs import Fusing, build_spec
-    from spectral_diffusion.jobs.submission import keep_adapters
-
-    # What could not be fused is told now, by the same door, and not by a worker later.
-    read_fused(files, **rules)
-    _check_target(out)
-    adapters = keep_adapters(store, [file_and_strength(text) for text in files])
-    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=store.place(workspace, out))
 
 
 def _check_target(out: Path) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from spectral_diffusion.diffusion.pipeline import GeneratedImage
     from spectral_diffusion.diffusion.settings import GenerationSettings
     from spectral_diffusion.fusion import FusedAdapter
-    from spectral_diffusion.jobs.specs import GenerateSpec
-    from spectral_diffusion.jobs.store import Store
 
 
 class _Size(click.ParamType):
@@ -116,6 +114,8 @@ def command(
     places = [*own, *map(Path, adapters)]
     if queued:
         with answering(as_json):
+            from spectral_diffusion.jobs.submission import generate_spec
+
             drawing = (
                 _plan(adapters, config_path, base, rename, allow_other_base, asked, seed)
                 if source is None
@@ -124,7 +124,16 @@ def command(
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda store: _spec(store, workspace, drawing, count, folder),
+                lambda store: generate_spec(
+                    store,
+                    workspace,
+                    drawing.base,
+                    drawing.fused,
+                    allow_other_base=drawing.allow_other_base,
+                    out=folder,
+                    count=count,
+                    **drawing.values,
+                ),
                 key,
             )
         queueing.tell(job, as_json)
@@ -211,20 +220,6 @@ def _draw(
         allow_other_base=drawing.allow_other_base,
         on_step=bar.step,
         on_image=keep,
-    )
-
-
-def _spec(store: "Store", workspace: Workspace, drawing: _Drawing, count: int, folder: Path) -> "GenerateSpec":
-    from spectral_diffusion.jobs.specs import build_spec
-    from spectral_diffusion.jobs.submission import keep_fused, place_of_base
-
-    return build_spec(
-        "generate",
-        base=place_of_base(drawing.base),
-        fusing=keep_fused(store, drawing.fused, drawing.allow_other_base),
-        count=count,
-        out=store.place(workspace, folder),
-        **drawing.values,
     )
 
 

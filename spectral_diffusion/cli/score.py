@@ -1,8 +1,7 @@
 """`spectral-diffusion score`: how faithful pictures are, as CLIP sees it."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +11,6 @@ from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.scoring import ScoredPictures
-    from spectral_diffusion.jobs.specs import ScoreSpec
-    from spectral_diffusion.jobs.store import Store
 
 
 @click.command(name="score", short_help="CLIP alignment, image and text")
@@ -61,11 +58,15 @@ def command(
     queueing.refuse_without_queue(queued, key=key, database=database, store=store)
     if queued:
         with answering(as_json):
+            from spectral_diffusion.diffusion.dataset import load_concept
+            from spectral_diffusion.jobs.submission import score_spec
+
+            concepts = [load_concept(folder) for folder in references]
             values = {"prompt": prompt, "trials": trials, "scorer": scorer}
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda store: _spec(store, workspace, images, references, values),
+                lambda store: score_spec(store, workspace, images, concepts, **values),
                 key,
             )
         queueing.tell(job, as_json)
@@ -89,30 +90,6 @@ def command(
                 "names one"
             )
     answer(as_json, found.to_dict(), score_lines(found))
-
-
-def _spec(
-    store: "Store",
-    workspace: Workspace,
-    images: Sequence[Path],
-    references: Sequence[Path],
-    values: dict[str, Any],
-) -> "ScoreSpec":
-    from spectral_diffusion.diffusion.dataset import load_concept
-    from spectral_diffusion.images import read_image
-    from spectral_diffusion.jobs.specs import build_spec
-    from spectral_diffusion.jobs.submission import keep_concepts, keep_images
-
-    for path in images:
-        read_image(path)
-    names = keep_concepts(store, [load_concept(folder) for folder in references])
-    return build_spec(
-        "score",
-        images=keep_images(store, images),
-        references=names,
-        out=store.place(workspace, workspace.root / "scores"),
-        **values,
-    )
 
 
 def score_lines(found: "ScoredPictures") -> list[str]:

@@ -18,10 +18,6 @@ from spectral_diffusion.workspace import SAMPLES, Workspace, sample_concepts
 
 if TYPE_CHECKING:
     from spectral_diffusion.adapters import Adapter
-    from spectral_diffusion.config import Config
-    from spectral_diffusion.diffusion.dataset import Concept
-    from spectral_diffusion.jobs.specs import TrainSpec
-    from spectral_diffusion.jobs.store import Store
 
 
 class _Slot(click.ParamType):
@@ -104,10 +100,12 @@ def command(
         found = [find_concept(folder, workspace) for folder in folders]
         concepts = [load_concept(folder) for folder in found]
         if queued:
+            from spectral_diffusion.jobs.submission import train_spec
+
             job = queueing.submit(
                 workspace,
                 queueing.Places(database, store),
-                lambda store: _spec(store, workspace, config, concepts, slot, out),
+                lambda store: train_spec(store, workspace, config, concepts, slot=slot, out=out),
                 key,
             )
     if queued:
@@ -150,29 +148,6 @@ def command(
                 '"white dog with a red scarf", helps several concepts to keep their colours in one picture'
             )
     _tell(adapters, out, as_json)
-
-
-def _spec(
-    store: "Store",
-    workspace: Workspace,
-    config: "Config",
-    concepts: "Sequence[Concept]",
-    slot: int | Literal["auto"],
-    out: Path,
-) -> "TrainSpec":
-    from spectral_diffusion.jobs.specs import build_spec
-    from spectral_diffusion.jobs.submission import keep_concepts, place_of_base
-
-    values = {**config.model_dump(mode="json"), "base": place_of_base(config.base)}
-    names = keep_concepts(store, concepts)
-    return build_spec(
-        "train",
-        concepts=names,
-        config=values,
-        slot=slot,
-        home=store.home(workspace),
-        out=store.place(workspace, out),
-    )
 
 
 def find_concept(folder: Path, workspace: Workspace) -> Path:

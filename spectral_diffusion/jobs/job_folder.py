@@ -116,6 +116,10 @@ class JobFolder:
     def clear(self) -> None:
         """Remove what nobody needs once the job is done."""
         self.store.remove(f"{self.name}/work")
+        # What a killed process was about to write.
+        for left in self.path.glob(".*"):
+            if left.name != ".lock" and left.is_file():
+                left.unlink(missing_ok=True)
         if not self.store.folder:
             shutil.rmtree(self.path, ignore_errors=True)
 

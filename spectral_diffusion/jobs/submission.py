@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -17,9 +18,139 @@ from spectral_diffusion.archives import unpack
 from spectral_diffusion.config import DEFAULT_BASE, Config
 from spectral_diffusion.diffusion.dataset import MASK_SUFFIX, Concept, load_concept
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.fusion import FusedAdapter
-from spectral_diffusion.jobs.specs import AdapterInput, ConceptInput, Fusing, ImageInput
+from spectral_diffusion.fusion import FusedAdapter, fuse_files
+from spectral_diffusion.images import read_image
+from spectral_diffusion.jobs.specs import (
+    AdapterInput,
+    ConceptInput,
+    DemoSpec,
+    FuseSpec,
+    Fusing,
+    GenerateSpec,
+    ImageInput,
+    ScoreSpec,
+    TrainSpec,
+    build_spec,
+)
 from spectral_diffusion.jobs.store import Store
+from spectral_diffusion.workspace import Workspace
+
+
+def train_spec(
+    store: Store,
+    workspace: Workspace,
+    config: Config,
+    concepts: Sequence[Concept],
+    *,
+    slot: int | Literal["auto"] = "auto",
+    out: Path | None = None,
+) -> TrainSpec:
+    """A training as a job: the concepts and the recipe are kept as they are now.
+
+    Args:
+        store: Where jobs keep their files.
+        workspace: Whose ledger says which columns are free, and whose adapters they become.
+        config: The recipe.
+        concepts: What to learn.
+        slot: As for `train_concepts`.
+        out: Folder of the adapter files; by default the workspace's.
+
+    Raises:
+        InputError: Two concepts have one name; `out` is outside the workspace; or the store cannot be written to.
+    """
+    place = store.place(workspace, out or workspace.adapters)
+    return build_spec(
+        "train",
+        concepts=keep_concepts(store, concepts),
+        config={**config.model_dump(mode="json"), "base": _place_of_base(config.base)},
+        slot=slot,
+        home=store.home(workspace),
+        out=place,
+    )
+
+
+def fuse_spec(
+    store: Store, workspace: Workspace, files: Sequence[tuple[Path, float]], out: Path, **rules: Any
+) -> FuseSpec:
+    """A fusion as a job.
+
+    Args:
+        store, workspace: As for `train_spec`.
+        files: Adapter files with their strengths.
+        out: The file to write.
+        rules: How they go together, as for `fusion.fuse_files`. What could not be fused is told now.
+
+    Raises:
+        InputError: See `fuse_files` and `train_spec`.
+    """
+    fuse_files(files, **rules)
+    place = store.place(workspace, out)
+    adapters = tuple(
+        AdapterInput(blob=store.add_blob(path), name=path.name, strength=strength) for path, strength in files
+    )
+    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=place)
+
+
+def generate_spec(
+    store: Store,
+    workspace: Workspace,
+    base: str,
+    fused: FusedAdapter | None,
+    *,
+    allow_other_base: bool = False,
+    out: Path | None = None,
+    **values: Any,
+) -> GenerateSpec:
+    """Pictures as a job.
+
+    Args:
+        store, workspace: As for `train_spec`.
+        base: The model, by its name.
+        fused: The concepts, with strengths and renamed tokens.
+        allow_other_base: As for `generate`.
+        out: Folder of the pictures; by default the workspace's.
+        values: Prompt, seed and all else that `GenerateSpec` holds.
+
+    Raises:
+        InputError: A value is out of bounds; or see `train_spec`.
+    """
+    return build_spec(
+        "generate",
+        base=_place_of_base(base),
+        fusing=_keep_fused(store, fused, allow_other_base),
+        out=store.place(workspace, out or workspace.images),
+        **values,
+    )
+
+
+def score_spec(
+    store: Store, workspace: Workspace, images: Sequence[Path], references: Sequence[Concept] = (), **values: Any
+) -> ScoreSpec:
+    """Scoring as a job.
+
+    Args:
+        store, workspace: As for `train_spec`.
+        images: The pictures.
+        references: The concepts to compare them with.
+        values: `prompt`, `trials` and `scorer`, as for `score_pictures`.
+
+    Raises:
+        InputError: A picture cannot be read; or see `train_spec`.
+    """
+    for path in images:
+        read_image(path)
+    kept = tuple(ImageInput(blob=store.add_blob(path), name=path.name) for path in images)
+    place = store.place(workspace, workspace.root / "scores")
+    return build_spec("score", images=kept, references=keep_concepts(store, references), out=place, **values)
+
+
+def demo_spec(store: Store, workspace: Workspace, config: Config, seed: int, out: Path) -> DemoSpec:
+    """The demo as a job; arguments as for `train_spec` and `run_demo`.
+
+    Raises:
+        InputError: `out` is outside the workspace.
+    """
+    return build_spec("demo", config=config.model_dump(mode="json"), seed=seed, out=store.place(workspace, out))
 
 
 def keep_concepts(store: Store, concepts: Sequence[Concept]) -> tuple[ConceptInput, ...]:
@@ -85,25 +216,7 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def keep_adapters(store: Store, files: Sequence[tuple[Path, float]]) -> tuple[AdapterInput, ...]:
-    """Keep adapter files with their strengths.
-
-    Raises:
-        InputError: A file cannot be read, or the store not be written to.
-    """
-    return tuple(AdapterInput(blob=store.add_blob(path), name=path.name, strength=strength) for path, strength in files)
-
-
-def keep_images(store: Store, paths: Sequence[Path]) -> tuple[ImageInput, ...]:
-    """Keep pictures.
-
-    Raises:
-        InputError: A file cannot be read, or the store not be written to.
-    """
-    return tuple(ImageInput(blob=store.add_blob(path), name=path.name) for path in paths)
-
-
-def keep_fused(store: Store, fused: FusedAdapter | None, allow_other_base: bool) -> Fusing:
+def _keep_fused(store: Store, fused: FusedAdapter | None, allow_other_base: bool) -> Fusing:
     """Keep concepts that are fused already, with their strengths and renamed tokens, as one file.
 
     Raises:
@@ -119,7 +232,7 @@ def keep_fused(store: Store, fused: FusedAdapter | None, allow_other_base: bool)
     return Fusing(adapters=(AdapterInput(blob=blob, name=names),), allow_other_base=allow_other_base)
 
 
-def place_of_base(name: str) -> str:
+def _place_of_base(name: str) -> str:
     """A base's name as a worker elsewhere in the file system finds it."""
     return str(Path(name).resolve()) if Path(name).is_dir() and name != DEFAULT_BASE else name
 
@@ -131,11 +244,6 @@ def adapter_files(store: Store, fusing: Fusing) -> list[tuple[Path, float]]:
         InputError: One is gone.
     """
     return [(store.blob(adapter.blob), adapter.strength) for adapter in fusing.adapters]
-
-
-def plain_config(config: Config) -> dict[str, object]:
-    """A recipe as plain values for JSON."""
-    return config.model_dump(mode="json")
 
 
 def _toml(text: str) -> str:

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from spectral_diffusion.jobs.registry import Process, Registry, WorkerRow
+from spectral_diffusion.jobs.registry import LEASE_SECONDS, Process, Registry, WorkerRow
 from spectral_diffusion.ledger import Ledger
 from tests.jobs.working import Place, patched, sha256, trained_without_a_queue, wait_for, worker
 
@@ -95,15 +97,28 @@ def test_files_may_lie_where_only_fsspec_reaches(place: Place, tmp_path_factory:
     assert not (place.root / "adapters").exists() and not (elsewhere / "jobs" / job.id / "work").exists()
 
 
+@dataclass
+class Server:
+    """A real Postgres server on a port of its own."""
+
+    url: str
+    command: list[str | Path]
+
+    def start(self) -> None:
+        subprocess.run([*self.command, "-w", "start"], check=True, cwd="/", stdout=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        subprocess.run([*self.command, "-m", "immediate", "stop"], check=True, cwd="/", stdout=subprocess.DEVNULL)
+
+
 @pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server, on a port of its own."""
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = Path(tmp_path_factory.mktemp("postgres", numbered=True))
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     here = shutil.which("initdb")
     binaries = programs[-1] if programs else Path(here).parent if here else None
     assert binaries is not None, "the server is missing: apt-get install postgresql"
-    as_user: list[str] = []
+    as_user: list[str | Path] = []
     if os.getuid() == 0:
         # It refuses to be run by root; its package makes a user for it.
         shutil.chown(folder, "postgres")
@@ -112,45 +127,56 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 parent.chmod(parent.stat().st_mode | 0o011)
         as_user = ["runuser", "-u", "postgres", "--"]
     data, port = folder / "data", 20_000 + os.getpid() % 20_000
-    subprocess.run(
-        [*as_user, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"],
-        check=True,
-        cwd="/",
-        capture_output=True,
-    )
+    initialise = [*as_user, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"]
+    subprocess.run(initialise, check=True, cwd="/", capture_output=True)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-    subprocess.run(
-        [
-            *as_user,
-            binaries / "pg_ctl",
-            "-D",
-            data,
-            "-w",
-            "-l",
-            folder / "log",
-            "-o",
-            options,
-            "start",
-        ],
-        check=True,
-        cwd="/",
-        stdout=subprocess.DEVNULL,
+    command = [*as_user, binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options]
+    server = Server(f"postgresql://tester@127.0.0.1:{port}/postgres", command)
+    server.start()
+    yield server
+    with suppress(subprocess.CalledProcessError):
+        server.stop()
+
+
+def test_a_server_that_is_away_for_longer_than_the_others_would_wait_costs_no_job(
+    place: Place,
+    postgres: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    record_property: Callable[[str, object], None],
+) -> None:
+    steps = 400
+    expected = trained_without_a_queue(
+        place, tmp_path_factory.mktemp("direct"), "red", steps=steps, checkpoint_every=10
     )
-    try:
-        yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-    finally:
-        stop = [*as_user, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"]
-        subprocess.run(stop, check=True, cwd="/", stdout=subprocess.DEVNULL)
+    place = Place(place.root, place.base, url=postgres.url)
+    job = place.train("red", steps=steps, checkpoint_every=10)
+    with worker(place, "--until-idle") as running:
+        wait_for(lambda: place.queue.job(job.id).progress.step > 2, story=lambda: place.story(job))
+        place.queue.close()
+        postgres.stop()
+        runner = running.runner()
+        assert runner is not None
+        begun = time.monotonic()
+        # Nobody trains who may have been taken for dead.
+        wait_for(lambda: not runner.is_running() or runner.status() == psutil.STATUS_ZOMBIE, LEASE_SECONDS)
+        record_property("database away: seconds until the worker holds its job", round(time.monotonic() - begun))
+        postgres.start()
+        begun = time.monotonic()
+        done = place.wait(job, "done", "failed")
+        record_property("database back: seconds until the job is done", round(time.monotonic() - begun))
+        assert done.state == "done", place.story(job)
+        assert running.process.wait(60) == 0
+    assert sha256(place.root / "adapters" / "red.safetensors") == expected
 
 
 def test_two_machines_share_a_queue_on_postgres_and_one_dying_loses_nothing(
     place: Place,
-    postgres: str,
+    postgres: Server,
     tmp_path_factory: pytest.TempPathFactory,
     record_property: Callable[[str, object], None],
 ) -> None:
     steps = 60
-    place = Place(place.root, place.base, url=postgres)
+    place = Place(place.root, place.base, url=postgres.url)
     jobs = {name: place.train(name, steps=steps, key=name) for name in NAMES}
     assert place.train("red", steps=steps, key="red").id == jobs["red"].id
     other_machine = patched(tmp_path_factory.mktemp("other"), more="import platform\nplatform.node = lambda: 'other'")

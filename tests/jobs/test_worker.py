@@ -1,5 +1,6 @@
 """A worker and its runner, as real processes: what is done, ended, killed and gone on with."""
 
+import json
 import os
 import signal
 import time
@@ -11,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from spectral_diffusion.config import load_config
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.progress import read_losses
+from spectral_diffusion.jobs.specs import build_spec
 from spectral_diffusion.ledger import Ledger
 from tests.command_line import call, write_recipe
 from tests.jobs.working import Place, patched, sha256, trained_without_a_queue, wait_for, worker
@@ -70,6 +73,13 @@ def test_every_kind_of_job_is_done_and_what_it_makes_is_what_the_verb_makes(
             place.root / "d",
         )
         assert Image.open(place.root / picture).tobytes() == Image.open(direct.expect(0).stdout.strip()).tobytes()
+
+        scoring = ["score", place.root / picture, "-r", place.root / "concepts" / "red", "--scorer", "toybox"]
+        queued = call(capsys, *scoring, *options).expect(0).json["job"]["id"]
+        scored = place.wait(place.queue.job(queued), "done", "failed")
+        assert scored.state == "done", place.story(scored)
+        assert (scored.result or {})["answer"] == call(capsys, *scoring, "--json").expect(0).json
+        assert json.loads((place.root / "scores" / f"{scored.id}.json").read_text()) == (scored.result or {})["answer"]
 
         # The base is at hand by now: what a picture takes is its drawing.
         begun = time.monotonic()
@@ -287,3 +297,25 @@ def test_logs_are_followed_to_the_end_each_line_once(place: Place, capsys: pytes
         told = call(capsys, "jobs", "logs", job.id, "--follow", "--workspace", place.root).expect(0).stdout.splitlines()
     assert told == place.queue.log(job.id).splitlines() and told[-1].endswith("done")
     assert len(set(told)) == len(told)
+
+
+@pytest.mark.slow
+def test_a_queued_demo_goes_on_after_its_worker_was_killed_and_leaves_its_report(place: Place) -> None:
+    config = load_config(write_recipe(place.root, place.base, steps=6, checkpoint_every=2))
+    values = config.model_dump(mode="json")
+    job = place.queue.submit(lambda store: build_spec("demo", config=values, seed=1, out="outputs/demo"))
+    with worker(place) as first:
+        trained = place.root / "jobs" / job.id / "work" / "demo" / "adapters"
+        wait_for(lambda: list(trained.glob("*.safetensors")), story=lambda: place.story(job))
+        for member in first.family():
+            member.kill()
+        first.process.wait()
+    kept = {path.name: path.read_bytes() for path in trained.glob("[!.]*.safetensors")}
+    with worker(place, "--until-idle"):
+        assert place.wait(job, "done", "failed").state == "done", place.story(job)
+    made = place.root / "outputs" / "demo"
+    assert (made / "report.html").is_file() and (made / "fused.safetensors").is_file()
+    assert len(list((made / "adapters").glob("*.safetensors"))) == 3
+    for name, content in kept.items():
+        assert (made / "adapters" / name).read_bytes() == content
+    assert not (place.root / "jobs" / job.id / "work").exists()

@@ -18,12 +18,14 @@ from spectral_diffusion.config import load_config
 from spectral_diffusion.diffusion.base import load_base
 from spectral_diffusion.diffusion.dataset import load_concept
 from spectral_diffusion.diffusion.trainer import train_concepts
+from spectral_diffusion.fusion import fuse_files
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import Job, JobQueue
-from spectral_diffusion.jobs.specs import GenerateSpec, TrainSpec, build_spec
+from spectral_diffusion.jobs.specs import GenerateSpec, TrainSpec
 from spectral_diffusion.jobs.store import Store
-from spectral_diffusion.jobs.submission import keep_adapters, keep_concepts
+from spectral_diffusion.jobs.submission import generate_spec, train_spec
 from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.workspace import Workspace
 from tests.command_line import write_concept, write_recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,8 +66,7 @@ class Place:
         if not source.exists():
             write_concept(source, "dog", sum(name.encode()))
         recipe = write_recipe(self.root, self.base, **{"checkpoint_every": 2, **training})
-        names = keep_concepts(store, [load_concept(source)])
-        return build_spec("train", concepts=names, config=load_config(recipe).model_dump(mode="json"))
+        return train_spec(store, Workspace(self.root), load_config(recipe), [load_concept(source)])
 
     def train(self, name: str, *, key: str | None = None, **training: object) -> Job:
         """Queue a training of a concept of noise."""
@@ -75,11 +76,11 @@ class Place:
         """Queue a picture."""
 
         def build(store: Store) -> GenerateSpec:
-            kept = keep_adapters(store, [(path, 1.0) for path in adapters])
-            return build_spec(
-                "generate",
-                base=str(self.base),
-                fusing={"adapters": kept},
+            return generate_spec(
+                store,
+                Workspace(self.root),
+                str(self.base),
+                fuse_files([(path, 1.0) for path in adapters]) if adapters else None,
                 prompt=prompt,
                 negative_prompt="",
                 seed=3,
