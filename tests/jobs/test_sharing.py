@@ -144,12 +144,10 @@ def test_a_server_that_is_away_for_longer_than_the_others_would_wait_costs_no_jo
     tmp_path_factory: pytest.TempPathFactory,
     record_property: Callable[[str, object], None],
 ) -> None:
-    steps = 400
-    expected = trained_without_a_queue(
-        place, tmp_path_factory.mktemp("direct"), "red", steps=steps, checkpoint_every=10
-    )
+    often = {"steps": 400, "checkpoint_every": 10}
+    expected = trained_without_a_queue(place, tmp_path_factory.mktemp("direct"), "red", **often)
     place = Place(place.root, place.base, url=postgres.url)
-    job = place.train("red", steps=steps, checkpoint_every=10)
+    job = place.train("red", **often)
     with worker(place, "--until-idle") as running:
         wait_for(lambda: place.queue.job(job.id).progress.step > 2, story=lambda: place.story(job))
         place.queue.close()
