@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spectral_diffusion.cli import options, queueing
+from spectral_diffusion.cli.concepts import find_concept
 from spectral_diffusion.cli.console import answer, answering, note, table
 from spectral_diffusion.workspace import Workspace
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     multiple=True,
     type=options.PATH,
-    help="Folder of a concept's photographs. Several: the pictures show these concepts from left to right.",
+    help="A concept's folder or name, as for `train`. Several: the pictures show these concepts from left to right.",
 )
 @click.option("--trials", type=click.IntRange(1), help="The pictures are this many trials of equal length, in order.")
 @click.option(
@@ -61,7 +62,7 @@ def command(
             from spectral_diffusion.diffusion.dataset import load_concept
             from spectral_diffusion.jobs.submission import score_spec
 
-            concepts = [load_concept(folder) for folder in references]
+            concepts = [load_concept(find_concept(folder, workspace)) for folder in references]
             values = {"prompt": prompt, "trials": trials, "scorer": scorer}
             job = queueing.submit(
                 workspace,
@@ -78,7 +79,7 @@ def command(
 
         found = score_pictures(
             images,
-            [load_concept(folder) for folder in references],
+            [load_concept(find_concept(folder, workspace)) for folder in references],
             prompt,
             trials=trials,
             scorer=scorer,

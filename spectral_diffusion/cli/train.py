@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from spectral_diffusion.cli import options, queueing
+from spectral_diffusion.cli.concepts import find_concept
 from spectral_diffusion.cli.console import INTERRUPTED, answer, answering, note, table
 from spectral_diffusion.cli.progress import TrainingBar
 from spectral_diffusion.errors import InputError
@@ -148,17 +149,6 @@ def command(
                 '"white dog with a red scarf", helps several concepts to keep their colours in one picture'
             )
     _tell(adapters, out, as_json)
-
-
-def find_concept(folder: Path, workspace: Workspace) -> Path:
-    """The folder itself, else the workspace's or the sample concept of that name."""
-    if folder.exists() or len(folder.parts) != 1:
-        return folder
-    own = workspace.concepts / folder
-    if own.is_dir():
-        return own
-    sample = sample_concepts() / folder
-    return sample if sample.is_dir() else folder
 
 
 def _is_sample(folder: Path) -> bool:

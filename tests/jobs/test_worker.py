@@ -74,11 +74,13 @@ def test_every_kind_of_job_is_done_and_what_it_makes_is_what_the_verb_makes(
         )
         assert Image.open(place.root / picture).tobytes() == Image.open(direct.expect(0).stdout.strip()).tobytes()
 
-        scoring = ["score", place.root / picture, "-r", place.root / "concepts" / "red", "--scorer", "toybox"]
+        scoring = ["score", place.root / picture, "-r", "red", "--scorer", "toybox"]
         queued = call(capsys, *scoring, *options).expect(0).json["job"]["id"]
         scored = place.wait(place.queue.job(queued), "done", "failed")
         assert scored.state == "done", place.story(scored)
-        assert (scored.result or {})["answer"] == call(capsys, *scoring, "--json").expect(0).json
+        assert (scored.result or {})["answer"] == call(capsys, *scoring, "--json", "--workspace", place.root).expect(
+            0
+        ).json
         assert json.loads((place.root / "scores" / f"{scored.id}.json").read_text()) == (scored.result or {})["answer"]
 
         # The base is at hand by now: what a picture takes is its drawing.
