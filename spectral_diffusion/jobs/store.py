@@ -1,7 +1,7 @@
 """Where jobs keep their files: the workspace, or any place that fsspec reaches when several machines share a queue.
 
 jobs/blobs/<sha256>    what jobs are made from, kept once
-jobs/<id>/             of one job: input/, work/ (half-done, checkpoints), samples/, progress.json, losses.csv, log.txt
+jobs/<id>/             of one job: work/ (half done, checkpoints), samples/, progress.json, losses.csv, log.txt
 adapters/ images/ ...  what jobs made, as in every workspace
 """
 

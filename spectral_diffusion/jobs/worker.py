@@ -175,7 +175,7 @@ class Worker:
         self._active.add(job_id)
         try:
             made = DBOS.run_step({"name": "work"}, self._work, job_id, text)
-            return DBOS.run_step({"name": "publish"}, self._publish, job_id, made)
+            return DBOS.run_step({"name": "publish"}, self._publish, job_id, text, made)
         finally:
             self._waits_for = None
             self._active.discard(job_id)
@@ -305,12 +305,12 @@ class Worker:
             self._check_mine(job_id, text)
             time.sleep(_LOOK_SECONDS)
 
-    def _publish(self, job_id: str, made: dict[str, Any]) -> dict[str, Any]:
+    def _publish(self, job_id: str, text: str, made: dict[str, Any]) -> dict[str, Any]:
         while True:
             try:
                 return publish(JobFolder.of(self._store, job_id), made)
             except DiskFullError as error:
-                self._pause(job_id, "", str(error))
+                self._pause(job_id, text, str(error))
             except SpectralDiffusionError as error:
                 raise JobFailed(str(error)) from error
 
