@@ -8,9 +8,9 @@ told at once, with its key and what would be allowed.
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from spectral_diffusion.errors import InputError
@@ -20,6 +20,10 @@ from spectral_diffusion.workspace import packaged_configs
 DEFAULT_BASE = "toybox"
 OTHER_BASES = "other"
 """Name of the file that says how bases without a recipe draw. It is no recipe itself."""
+
+
+Prompt = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
+"""Text of any script, in lines; without the characters that steer terminals."""
 
 
 class _Frozen(BaseModel):

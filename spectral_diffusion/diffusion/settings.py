@@ -8,11 +8,12 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spectral_diffusion import __version__
 from spectral_diffusion.adapters import Adapter
 from spectral_diffusion.adapters.file import Line, Name, fault_words
+from spectral_diffusion.config import Prompt
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedPart
 from spectral_diffusion.fusion.fused import PARTS_LIMIT, STRENGTH_LIMIT
@@ -21,8 +22,6 @@ SETTINGS_KEY = "spectral_diffusion"
 PARAMETERS_KEY = "parameters"
 SETTINGS_LIMIT_CHARACTERS = 2**20
 """More than 256 adapters with two prompts of full length need."""
-Prompt = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
-"""Text of any script, in lines; without the characters that steer terminals."""
 Strength = Annotated[float, Field(ge=-STRENGTH_LIMIT, le=STRENGTH_LIMIT, allow_inf_nan=False)]
 _SAMPLER_LABELS = {"dpm-solver++": "DPM++ 2M"}
 

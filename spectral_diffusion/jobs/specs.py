@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from spectral_diffusion.config import Prompt
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.names import is_reserved, printable, slug
 
 SHA256 = r"^[0-9a-f]{64}$"
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-Prompt = Annotated[str, Field(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
-"""The same as in a picture's settings."""
 
 
 def _check_concept(name: str) -> str:
