@@ -30,6 +30,8 @@ HEADER_LIMIT_BYTES = 32 * 2**20
 """More than a hundred fused concepts need; a larger header is refused before it is read."""
 FILE_LIMIT_BYTES = 8 * 2**30
 """Ten concepts of the largest base at rank 32."""
+DTYPES = (torch.float32, torch.float16)
+"""What a file may hold; in memory an adapter that was read is float32."""
 MODULE_LIMIT = 10_000
 TENSORS_A_NAME = 16
 """More than any method has for one weight."""
@@ -191,13 +193,18 @@ class Adapter(BaseModel):
                 f"use --base {self.base_name}, or --allow-other-base for a fine-tuned sibling of it",
             )
 
-    def save(self, path: Path) -> None:
-        """Write the adapter file, float32, whole or not at all.
+    def save(self, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Write the adapter file, whole or not at all.
+
+        Args:
+            path: The file.
+            dtype: float32; or float16, which rounds to eleven bits and halves the file. It is read as float32 again.
 
         Raises:
-            InputError: The folder cannot be written to, or the disk is full.
+            InputError: The folder cannot be written to, or the disk is full; a value is beyond what float16 holds, or
+                `dtype` is another.
         """
-        write_file(path, *self.pack())
+        write_file(path, *self.pack(), dtype=dtype)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -274,13 +281,28 @@ def naming(path: Path) -> Iterator[None]:
         raise AdapterFileError(f"{path}: {error.what}", error.remedy) from error
 
 
-def write_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write header and tensors as float32 safetensors, whole or not at all; the same content gives the same bytes.
+def write_file(
+    path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor], *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write header and tensors as safetensors, whole or not at all; the same content gives the same bytes.
+
+    Args:
+        path: The file.
+        header: The package's own header.
+        tensors: What follows it, by name.
+        dtype: float32 or float16, of all tensors.
 
     Raises:
-        InputError: The folder cannot be written to, or the disk is full.
+        InputError: The folder cannot be written to, or the disk is full; a value is beyond what float16 holds, or
+            `dtype` is another.
     """
-    stored = {name: tensor.detach().to("cpu", torch.float32).contiguous().clone() for name, tensor in tensors.items()}
+    if dtype not in DTYPES:
+        raise InputError(f"adapter files do not hold {str(dtype)[:40]}", "save as torch.float32 or torch.float16")
+    stored = {name: tensor.detach().to("cpu", dtype).contiguous().clone() for name, tensor in tensors.items()}
+    for name, tensor in stored.items():
+        if dtype == torch.float16 and not tensor.isfinite().all():
+            most = torch.finfo(dtype).max
+            raise InputError(f"{name} has values beyond {most:,.0f}, the most that float16 holds", "save it as float32")
     content = save_safetensors(stored, {HEADER_KEY: json.dumps(header)})
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
@@ -289,7 +311,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and float32 tensors of an adapter file, judged by its content and never by its name.
 
     Only an ordinary file is opened. Its length and that of its header are looked at first, then the whole header, and
-    only when all tensors are float32 of sensible shapes that fill the file are they read. Nothing in it is executed.
+    only when all tensors are float32, or all are float16, and of sensible shapes that fill the file are they read.
+    Nothing in it is executed.
 
     Raises:
         AdapterFileError: It is missing, damaged, of another kind (a pickle, a plain LoRA ...), too large or of a newer
@@ -311,7 +334,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = load_safetensors(b"".join((start[:8], text, start[8 + length :], file.read(data_bytes + 1))))
         except (SafetensorError, KeyError, ValueError) as error:
             raise AdapterFileError(f"it is cut off or damaged: {str(error)[:200]}", _AGAIN) from error
-    return header, tensors
+    return header, {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
 
 
 def _check_known(header: Any, tensor_count: int) -> None:

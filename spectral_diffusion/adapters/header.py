@@ -11,7 +11,7 @@ HEADER_KEY = "spectral_diffusion"
 DEPTH_LIMIT = 32
 # More sides than any tensor of an adapter has, and longer ones than any weight of a known model.
 _SIDES, _SIDE = 4, 2**24
-_FLOAT32_BYTES = 4
+_BYTES = {"F32": 4, "F16": 2}
 _AGAIN = "train the concept again, or get the file from its author again"
 
 
@@ -24,7 +24,7 @@ def read_header(text: bytes, data_bytes: int) -> tuple[Any, int]:
 
     Returns:
         The value under `spectral_diffusion`, itself JSON: finite numbers, whole characters, no key twice; and how many
-        tensors there are.
+        tensors there are. All are float32 or all are float16.
 
     Raises:
         AdapterFileError: It is of something else, or contradicts itself or the length of the file.
@@ -43,6 +43,8 @@ def read_header(text: bytes, data_bytes: int) -> tuple[Any, int]:
     if not all(isinstance(value, str) for value in metadata.values()):
         raise AdapterFileError("it is damaged: its metadata are not texts", _AGAIN)
     spans = sorted(_span(name, entry) for name, entry in listed.items())
+    if len({entry["dtype"] for entry in listed.values()}) > 1:
+        raise AdapterFileError("it is damaged: some of its tensors are float32 and some float16", _AGAIN)
     end = 0
     for begin, stop, name in spans:
         if begin != end:
@@ -105,12 +107,14 @@ def _span(name: str, entry: Any) -> tuple[int, int, str]:
     shown = name[:200]
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise AdapterFileError(f"it is damaged: {shown!r} is not described as a tensor", _AGAIN)
-    if entry["dtype"] != "F32":
-        raise AdapterFileError(f"{shown!r} is {str(entry['dtype'])[:20]!r}, and adapters are float32 ('F32')", _AGAIN)
-    shape, offsets = entry["shape"], entry["data_offsets"]
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _BYTES:
+        raise AdapterFileError(
+            f"{shown!r} is {str(dtype)[:20]!r}, and adapters are float32 ('F32') or float16 ('F16')", _AGAIN
+        )
     if not _all_counts(shape) or len(shape) > _SIDES or any(side > _SIDE for side in shape):
         raise AdapterFileError(f"it is damaged: {shown!r} has the shape {str(shape)[:60]}", _AGAIN)
-    if not _all_counts(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * _FLOAT32_BYTES:
+    if not _all_counts(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * _BYTES[dtype]:
         raise AdapterFileError(
             f"it is damaged: {shown!r} of shape {shape} lies at {str(offsets)[:60]}, which does not fit", _AGAIN
         )

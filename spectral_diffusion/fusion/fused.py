@@ -160,11 +160,15 @@ class FusedAdapter(BaseModel):
         for part in self.parts:
             part.adapter.check_base(name, fingerprints, allow_other)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Write a fused file: the parts under `0/`, `1/` ... with their strengths, whole or not at all.
 
+        Args:
+            path: The file.
+            dtype: float32 or float16; see `Adapter.save`.
+
         Raises:
-            InputError: The folder cannot be written to, or the disk is full.
+            InputError: See `Adapter.save`.
         """
         headers: list[dict[str, Any]] = []
         tensors: dict[str, Tensor] = {}
@@ -172,7 +176,7 @@ class FusedAdapter(BaseModel):
             header, held = part.adapter.pack()
             headers.append({"strength": part.strength, "factor_scale": part.factor_scale, "adapter": header})
             tensors.update({f"{index}/{name}": tensor for name, tensor in held.items()})
-        write_file(path, {"format": FORMAT, "parts": headers}, tensors)
+        write_file(path, {"format": FORMAT, "parts": headers}, tensors, dtype=dtype)
 
 
 def load_fused(path: Path) -> FusedAdapter:

@@ -81,6 +81,40 @@ def test_the_file_has_the_published_names(path: Path) -> None:
     assert header["modules"] == ["unet.down.to_q", "unet.up.to_k"]
 
 
+@given(method=st.sampled_from(sorted(METHODS)), with_c=st.booleans(), number=st.integers(0, 3))
+def test_a_half_size_file_is_the_adapter_rounded_once(tmp_path: Path, method: str, with_c: bool, number: int) -> None:
+    adapter = make_adapter("octo", number, method=method, train_singular_values=with_c)
+    adapter.save(tmp_path / "whole.safetensors")
+    adapter.save(tmp_path / "half.safetensors", dtype=torch.float16)
+    loaded = Adapter.load(tmp_path / "half.safetensors")
+    for module, held in adapter.modules.items():
+        for part, tensor in loaded.modules[module].items():
+            assert tensor.dtype == torch.float32 and torch.equal(tensor, held[part].half().float())
+        change = dense(adapter, module)
+        assert (dense(loaded, module) - change).norm() < 2e-3 * change.norm()
+    assert loaded.token_vectors["<octo>"].dtype == torch.float32
+    loaded.save(tmp_path / "again.safetensors", dtype=torch.float16)
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "half.safetensors").read_bytes()
+    sizes = {
+        name: sum(tensor.nbytes for tensor in load_file(tmp_path / f"{name}.safetensors").values())
+        for name in ("whole", "half")
+    }
+    assert sizes["whole"] == 2 * sizes["half"]
+
+
+def test_what_float16_cannot_hold_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    modules = make_adapter("octo", 0).modules
+    modules["unet.up.to_k"]["A"][0, 0] = 70_000.0
+    adapter = make_adapter("octo", 0, modules=modules)
+    with pytest.raises(InputError, match=r"to_k.A has values beyond 65,504, .* float16 holds; save it as float32"):
+        adapter.save(tmp_path / "a.safetensors", dtype=torch.float16)
+    with pytest.raises(InputError, match=r"do not hold torch.bfloat16; save as"):
+        adapter.save(tmp_path / "a.safetensors", dtype=torch.bfloat16)
+    assert not list(tmp_path.iterdir())
+    adapter.save(tmp_path / "a.safetensors")
+    assert Adapter.load(tmp_path / "a.safetensors").modules["unet.up.to_k"]["A"][0, 0] == 70_000.0
+
+
 def test_layer_wise_tokens_keep_their_layers(tmp_path: Path) -> None:
     vectors = torch.randn(4, 2, 8)
     make_adapter("octo", 0, token_vectors={"<octo>": vectors}).save(tmp_path / "a.safetensors")
@@ -285,7 +319,8 @@ def test_a_newer_format_asks_for_an_update(path: Path) -> None:
         (lambda header, tensors: tensors["unet.down.to_q.A"].fill_(float("nan")), "unet.down.to_q.A has values .*NaN"),
         (lambda header, tensors: tensors["unet.up.to_k.S"].fill_(float("inf")), "not finite"),
         (lambda header, tensors: tensors["token.<octo>"].fill_(float("nan")), "token.<octo> has values"),
-        (lambda header, tensors: tensors.update({"unet.up.to_k.S": torch.zeros(2).half()}), "'F16', and adapters are"),
+        (lambda header, tensors: tensors.update({"unet.up.to_k.S": torch.zeros(2).half()}), "some of its tensors are"),
+        (lambda header, tensors: tensors.update({"unet.up.to_k.S": torch.zeros(2).bfloat16()}), "'BF16', and adapters"),
         (lambda header, tensors: tensors.update({"unet.up.to_k.S": torch.zeros(2).long()}), "'I64', and adapters are"),
         (
             lambda header, tensors: tensors.update({"unet.up.to_k.S": torch.zeros(3)}),

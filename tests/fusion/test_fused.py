@@ -184,6 +184,18 @@ def test_a_fused_file_is_the_fusion_with_its_parts(tmp_path: Path, strengths: li
     assert torch.equal(refused.dense("unet.up.to_k"), fused.dense("unet.up.to_k"))
 
 
+def test_a_fused_file_of_half_size_is_that_of_its_rounded_parts(tmp_path: Path, three: list[Adapter]) -> None:
+    fuse(three, strengths=[1, 0.5, 2]).save(tmp_path / "f.safetensors", dtype=torch.float16)
+    for adapter in three:
+        adapter.save(tmp_path / f"{adapter.name}.safetensors", dtype=torch.float16)
+    rounded = [Adapter.load(tmp_path / f"{adapter.name}.safetensors") for adapter in three]
+    again, expected = load_fused(tmp_path / "f.safetensors"), fuse(rounded, strengths=[1, 0.5, 2])
+    assert [part.strength for part in again.parts] == [1, 0.5, 2]
+    for module in again.modules:
+        assert torch.equal(again.dense(module), expected.dense(module))
+    assert again.overlap_matrix.fill_diagonal_(0).max() < 2e-3
+
+
 def test_factor_scale_is_kept_beside_the_untouched_factors(tmp_path: Path) -> None:
     fused = fuse([make_adapter("octo", 0), make_adapter("rover", 2)], factor_scale=0.5)
     fused.save(tmp_path / "f.safetensors")

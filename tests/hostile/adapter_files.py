@@ -21,11 +21,12 @@ Change = Callable[[dict[str, Any]], object]
 
 
 @functools.cache
-def sound(*, fused: bool = False) -> bytes:
+def sound(*, fused: bool = False, half: bool = False) -> bytes:
     """A file that is as it should be."""
     with tempfile.TemporaryDirectory() as folder:
         adapters = [make_adapter("octo", 1), make_adapter("spot", 2)]
-        (fuse(adapters) if fused else adapters[0]).save(Path(folder) / NAME)
+        dtype = torch.float16 if half else torch.float32
+        (fuse(adapters) if fused else adapters[0]).save(Path(folder) / NAME, dtype=dtype)
         return (Path(folder) / NAME).read_bytes()
 
 
@@ -69,11 +70,11 @@ def own_text(old: str, new: str) -> bytes:
     return outer(both)
 
 
-def value(number: float) -> bytes:
+def value(number: float, *, half: bool = False) -> bytes:
     """The sound file with one number of one tensor exchanged."""
-    header, data = taken_apart(sound())
-    begin = header["unet.up.to_k.A"]["data_offsets"][0]
-    changed = data[:begin] + struct.pack("<f", number) + data[begin + 4 :]
+    header, data = taken_apart(sound(half=half))
+    begin, packed = header["unet.up.to_k.A"]["data_offsets"][0], struct.pack("<e" if half else "<f", number)
+    changed = data[:begin] + packed + data[begin + len(packed) :]
     return put_together(json.dumps(header).encode(), changed)
 
 

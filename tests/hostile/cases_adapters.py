@@ -51,8 +51,15 @@ OUTER = {
     "a tensor with more to say": (entry(device="cuda"), "not described as a tensor"),
     **{
         f"numbers of type {dtype}": (entry(dtype=dtype), "adapters are float32")
-        for dtype in ("F16", "BF16", "F64", "I64", "BOOL", "F8_E8M0", "object", 32, None, ["F32"], "F32" * 10**5)
+        for dtype in ("BF16", "F64", "I64", "BOOL", "F8_E8M0", "object", 32, None, ["F32"], "F32" * 10**5)
     },
+    "float16 as long as float32": (entry(dtype="F16"), "which does not fit"),
+    "float32 as long as float16": (
+        outer(lambda h: h["unet.up.to_k.S"].update(dtype="F32"), half=True), "which does not fit"),
+    "float16 among float32": (entry(dtype="F16", shape=[4]), "some of its tensors are float32 and some float16"),
+    "float16 of an odd length": (sound(half=True)[:-1], "bytes of tensors and holds"),
+    "float16 by the name of bfloat16": (
+        outer(lambda h: [e.update(dtype="BF16") for e in h.values() if "dtype" in e], half=True), "adapters are"),
     **{
         f"shape {str(shape)[:30]}": (entry(shape=shape), "damaged")
         for shape in (
@@ -141,6 +148,10 @@ INNER = {
     "a base of two lines": (inner(lambda h: h.update(base_name="a\nb")), "base_name"),
     "a version that clears the screen": (inner(lambda h: h.update(package_version="\x1b[2J")), "package_version"),
     **{f"the value {number}": (value(number), "not finite") for number in (float("nan"), float("inf"), float("-inf"))},
+    **{
+        f"the float16 {number}": (value(number, half=True), "not finite")
+        for number in (float("nan"), float("inf"), float("-inf"))
+    },
     **{f"the value {number:g}": (value(number), "no training gives") for number in (1e6, -1e30, 3e38)},
 }  # fmt: skip
 
@@ -259,6 +270,9 @@ PLACES = [
 ACCEPTED = [
     Case("as it should be", written(sound(), NAME), accepted=lambda fused: fused.tokens.keys() == {"<octo>"}),
     Case("fused, as it should be", written(sound(fused=True), NAME), accepted=lambda fused: len(fused.parts) == 2),
+    Case("in float16", written(sound(half=True), NAME), accepted=lambda fused: fused.tokens.keys() == {"<octo>"}),
+    Case("fused, in float16", written(sound(fused=True, half=True), NAME), accepted=lambda f: len(f.parts) == 2),
+    Case("the largest float16", written(value(65504.0, half=True), NAME), accepted=lambda fused: fused.modules),
     Case("by another name", written(sound(), "a.pt"), accepted=lambda fused: fused.modules),
     Case("by a link", _beside(sound(), "b"), accepted=lambda fused: fused.modules),
     Case("all zeros", written(zeros(), NAME), accepted=lambda fused: not fused.dense("unet.up.to_k").any()),

@@ -69,7 +69,7 @@ def damaged(draw: st.DrawFn, sounds: st.SearchStrategy[bytes]) -> bytes:
 @st.composite
 def altered_headers(draw: st.DrawFn) -> bytes:
     """A sound adapter file in whose headers up to three values are others, missing or added."""
-    header, data = taken_apart(sound(fused=draw(st.booleans())))
+    header, data = taken_apart(sound(fused=draw(st.booleans()), half=draw(st.booleans())))
     own = json.loads(header["__metadata__"]["spectral_diffusion"])
     for _ in range(draw(st.integers(1, 3))):
         _alter(draw, draw(st.sampled_from([header, own])))
