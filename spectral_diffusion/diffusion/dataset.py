@@ -15,13 +15,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from spectral_diffusion.adapters.file import TOKEN_RULE, TOKEN_SHAPE
 from spectral_diffusion.archives import archive_kind, unpack
-from spectral_diffusion.diffusion.prompts import PROMPT_LIMIT
+from spectral_diffusion.diffusion.wording import (
+    SETTINGS_FILE,
+    check_inside,
+    check_settings,
+    concept_name,
+    read_caption,
+    read_settings,
+)
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.images import read_image, read_mask, to_tensor
-from spectral_diffusion.names import UNPRINTABLE, slug
-from spectral_diffusion.reading import check_path, read_text, read_toml
+from spectral_diffusion.reading import check_path
 
 PHOTOGRAPH_LIMIT = 50
 # A 3:2 photograph of this length can still be cropped to the 1024 px of the largest bases without being enlarged.
@@ -32,10 +37,6 @@ PICTURE_SUFFIXES = frozenset((
     ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".svgz", ".jxl",
 ))  # fmt: skip
 MASK_SUFFIX = ".mask.png"
-SETTINGS_FILE = "concept.toml"
-SETTINGS = ("token", "class_word", "description")
-DESCRIPTION_LIMIT = 300
-CLASS_WORD_LIMIT = 200
 
 
 @dataclass(frozen=True)
@@ -77,25 +78,7 @@ class Concept:
     def __post_init__(self) -> None:
         """Raises: InputError: The name is no file name, the token not of the form `<octo>`, the class word or the
         description no plain short text, or there are too few or too many photographs."""
-        if slug(self.name) != self.name:
-            raise InputError(
-                f"the name {self.name[:60]!r} of a concept cannot be that of its files",
-                f"call it {slug(self.name)}",
-            )
-        if not TOKEN_SHAPE.fullmatch(self.token):
-            raise InputError(f"the token '{self.token}' of concept '{self.name}' is not of the form <octo>", TOKEN_RULE)
-        if not re.search(r"\w", self.class_word):
-            raise InputError(f"the class word of concept '{self.name}' is empty", "name its class, such as octopus")
-        if "<" in self.class_word or len(self.class_word) > CLASS_WORD_LIMIT or not _is_plain(self.class_word):
-            raise InputError(
-                f"the class word of concept '{self.name}' is no plain word: {self.class_word[:60]!r}",
-                "name its class, such as octopus; the token has a key of its own",
-            )
-        if len(self.description) > DESCRIPTION_LIMIT or "<" in self.description or not _is_plain(self.description):
-            raise InputError(
-                f"the description of concept '{self.name}' is no short plain text: {self.description[:60]!r}",
-                "say in a few words what it looks like, such as purple octopus with a yellow star",
-            )
+        check_settings(self.name, self.token, self.class_word, self.description)
         if not 1 <= len(self.photographs) <= PHOTOGRAPH_LIMIT:
             raise InputError(
                 f"concept '{self.name}' has {len(self.photographs)} photographs",
@@ -142,7 +125,7 @@ def load_concept(path: Path) -> Concept:
             "name the folder its photographs lie in, or a zip of it",
         )
     with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
-        unpack(path, Path(folder), _is_wanted)
+        unpack(path, Path(folder), is_wanted)
         try:
             concept = _read_folder(Path(folder), re.sub(r"\.zip$", "", path.name, flags=re.IGNORECASE))
         except InputError as error:
@@ -201,34 +184,27 @@ def fit(image: Image.Image, mask: Tensor | None, width_px: int, height_px: int) 
 
 
 def _read_folder(folder: Path, called: str) -> Concept:
-    paths = _photograph_paths(folder)
-    name = slug(re.sub(r"^\d+_(?=.)", "", called), otherwise="")
-    if not name:
-        raise InputError(f"{folder} has no usable name", "give it a name of letters and digits")
-    settings = _settings(folder / SETTINGS_FILE)
-    return Concept(
-        name=name,
-        token=settings.get("token", f"<{name}>"),
-        class_word=" ".join(settings.get("class_word", _words(name)).split()),
-        photographs=tuple(_photograph(path) for path in paths),
-        description=" ".join(settings.get("description", "").split()),
-    )
+    paths = photograph_paths(folder)
+    name = concept_name(called)
+    settings = read_settings(folder, name)
+    return Concept(name=name, photographs=tuple(_photograph(path) for path in paths), **settings)
 
 
-def _words(name: str) -> str:
-    return re.sub(r"[\W_]+", " ", name.rstrip("0123456789")).strip() or name
+def photograph_paths(folder: Path) -> list[Path]:
+    """The photographs in a concept folder by name, 1 to 50; each mask belongs to one.
 
-
-def _photograph_paths(folder: Path) -> list[Path]:
+    Raises:
+        InputError: There are none, too many, or a mask has no photograph; or it is no folder that can be read.
+    """
     if not folder.exists():
         raise InputError(f"there is no concept folder {folder}", "check the path")
     if not folder.is_dir():
         raise InputError(f"{folder} is a file, not a concept folder", "name the folder its photographs lie in")
     entries = _entries(folder)
-    paths = [path for path in entries if _is_photograph(path)]
+    paths = [path for path in entries if is_photograph(path)]
     masks = {path.name.removesuffix(MASK_SUFFIX) for path in entries if path.name.endswith(MASK_SUFFIX)}
     if not paths:
-        below = [path for path in entries if path.is_dir() and any(map(_is_photograph, _entries(path)))]
+        below = [path for path in entries if path.is_dir() and any(map(is_photograph, _entries(path)))]
         if below:
             others = f" (or {', '.join(path.name for path in below[1:4])})" if len(below) > 1 else ""
             raise InputError(
@@ -255,36 +231,32 @@ def _entries(folder: Path) -> list[Path]:
         raise InputError(f"cannot read the folder {folder}: {error.strerror or error}", "check its rights") from error
 
 
-def _is_photograph(path: Path) -> bool:
+def is_photograph(path: Path) -> bool:
+    """Whether a file of a concept folder counts as a photograph, by its name."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.endswith(MASK_SUFFIX) and not path.is_dir()
 
 
-def _is_wanted(name: str) -> bool:
+def is_wanted(name: str) -> bool:
+    """Whether a file of this name in a zip belongs to a concept."""
     return name == SETTINGS_FILE or Path(name).suffix.lower() in {*PICTURE_SUFFIXES, ".txt"}
 
 
-def _is_plain(text: str) -> bool:
-    return re.search(f"[{UNPRINTABLE}\ud800-\udfff]", text) is None
+def _photograph(path: Path) -> Photograph:
+    check_inside(path)
+    mask_path = path.with_name(path.stem + MASK_SUFFIX)
+    caption = read_caption(path.with_suffix(".txt"))
+    if not check_inside(mask_path):
+        return Photograph(path, read_image(path, max_side_px=PHOTOGRAPH_SIDE_PX), caption)
+    image, mask = read_masked(path, mask_path)
+    return Photograph(path, image, caption, mask)
 
 
-def _is_there(path: Path) -> bool:
-    """Whether a file of this name lies in the folder, truly in it.
+def read_masked(path: Path, mask_path: Path) -> tuple[Image.Image, Tensor]:
+    """A photograph of at most 1536 px and its mask in the same size, (H, W) float32 in [0, 1].
 
     Raises:
-        InputError: It is a link to somewhere else: a folder from a stranger shall not make others' files its own.
+        InputError: One of them cannot be read, or the mask is not of the photograph's size or empty.
     """
-    home = os.path.join(os.path.realpath(path.parent), "")
-    if path.is_symlink() and not os.path.realpath(path).startswith(home):
-        raise InputError(f"{path} is a link that leads out of its folder", "copy the file itself into the folder")
-    return os.path.lexists(path)
-
-
-def _photograph(path: Path) -> Photograph:
-    _is_there(path)
-    mask_path = path.with_name(path.stem + MASK_SUFFIX)
-    caption = _caption(path.with_suffix(".txt"))
-    if not _is_there(mask_path):
-        return Photograph(path, read_image(path, max_side_px=PHOTOGRAPH_SIDE_PX), caption)
     image = read_image(path)
     mask = read_mask(mask_path, image.size)
     scale = min(1.0, PHOTOGRAPH_SIDE_PX / max(image.size))
@@ -292,32 +264,4 @@ def _photograph(path: Path) -> Photograph:
         image, fitted = fit(image, mask, round(image.width * scale), round(image.height * scale))
         assert fitted is not None
         mask = fitted
-    return Photograph(path, image, caption, mask)
-
-
-def _caption(path: Path) -> str | None:
-    if not _is_there(path):
-        return None
-    caption = " ".join(read_text(path, "the caption").split())
-    if len(caption) > PROMPT_LIMIT or not _is_plain(caption):
-        raise InputError(
-            f"the caption {path} is no plain text of up to {PROMPT_LIMIT} characters", "write a sentence or two"
-        )
-    return caption or None
-
-
-def _settings(path: Path) -> dict[str, str]:
-    if not _is_there(path):
-        return {}
-    settings = read_toml(path, "the file")
-    faults = [
-        f"{key[:60]} is no key" if key not in SETTINGS else f"{key} = {repr(value)[:60]} is not a text"
-        for key, value in settings.items()
-        if key not in SETTINGS or not isinstance(value, str)
-    ]
-    if faults:
-        raise InputError(
-            f"{path}: {'; '.join(faults[:5])}",
-            'write token = "<octo>", class_word = "octopus" and, by choice, description = "purple octopus"',
-        )
-    return settings
+    return image, mask

@@ -4,7 +4,6 @@ Whatever happens to the person's files after that, the job does what was asked w
 """
 
 import io
-import json
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from PIL import Image
 from spectral_diffusion.archives import unpack
 from spectral_diffusion.config import DEFAULT_BASE, Config
 from spectral_diffusion.diffusion.dataset import MASK_SUFFIX, Concept, load_concept
+from spectral_diffusion.diffusion.wording import SETTINGS_FILE, settings_text
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedAdapter, fuse_files
 from spectral_diffusion.images import read_image
@@ -201,8 +201,7 @@ def _pack(concept: Concept, path: Path) -> None:
             if photograph.mask is not None:
                 grey = (photograph.mask * 255).round().byte().numpy()
                 _add(archive, f"{stem}{MASK_SUFFIX}", _png(Image.fromarray(grey)))
-        text = "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items())
-        _add(archive, "concept.toml", text.encode())
+        _add(archive, SETTINGS_FILE, settings_text(settings).encode())
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -244,8 +243,3 @@ def adapter_files(store: Store, fusing: Fusing) -> list[tuple[Path, float]]:
         InputError: One is gone.
     """
     return [(store.blob(adapter.blob), adapter.strength) for adapter in fusing.adapters]
-
-
-def _toml(text: str) -> str:
-    # JSON's strings are TOML's, but for surrogates in escapes and for the one control character that JSON lets through.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
