@@ -69,7 +69,7 @@ def read_image(path: Path, *, min_side_px: int = MIN_SIDE_PX, max_side_px: int |
             512 MiB.
     """
     path = Path(path)
-    with _open(path) as image:
+    with open_image(path) as image:
         width_px, height_px = image.size
         if min(width_px, height_px) < min_side_px:
             raise InputError(
@@ -115,6 +115,37 @@ def read_mask(path: Path, size_px: tuple[int, int]) -> torch.Tensor:
     return mask
 
 
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open a picture of which only the header is read, whose kind and size are within the limits.
+
+    Its pixels are not checked, and what the file says beside them can be anything.
+
+    Raises:
+        InputError: Not readable, another format, damaged, over 100 megapixels or 512 MiB; also while it is used.
+    """
+    with open_file(path, FILE_LIMIT_BYTES) as file:
+        head = file.read(2**16)
+        other = _other_kind(head)
+        if other:
+            raise InputError(f"{path} is not a PNG, JPEG or WebP picture but {other}", _CONVERT)
+        if head[8:16] == b"WEBPVP8X":
+            # Pillow makes the canvas of an animation as soon as it is opened.
+            _check_size(path, *(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+        elif head[:4] == b"\x89PNG":
+            # Before Pillow does it with a limit of its own, and without telling the sides.
+            _check_size(path, *(int.from_bytes(head[at : at + 4]) for at in (16, 20)))
+        file.seek(0)
+        try:
+            with _decoding(path), Image.open(file, formats=FORMATS) as image:
+                _check_size(path, *image.size)
+                yield image
+        except Image.DecompressionBombError as error:
+            raise _too_large(path, str(error).split("(")[-1].split(")")[0]) from error
+        except UnidentifiedImageError as error:
+            raise InputError(f"{path} is not a PNG, JPEG or WebP picture", _CONVERT) from error
+
+
 def to_tensor(image: Image.Image) -> torch.Tensor:
     """An RGB picture as float32 (3, H, W) in [-1, 1], the range a VAE encodes."""
     return torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
@@ -145,7 +176,7 @@ def read_png_text(path: Path) -> dict[str, str]:
     Raises:
         InputError: Not a PNG.
     """
-    with _open(Path(path)) as image:
+    with open_image(Path(path)) as image:
         if not isinstance(image, PngImagePlugin.PngImageFile):
             raise InputError(
                 f"{path} is {image.format}, which keeps no settings", "give the PNG that was originally saved"
@@ -182,31 +213,6 @@ def contact_sheet(
             x += size[0] + gap_px
         y += heights[index] + gap_px
     return sheet
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
-    """A picture of which only the header was read, and whose size is within the limit."""
-    with open_file(path, FILE_LIMIT_BYTES) as file:
-        head = file.read(2**16)
-        other = _other_kind(head)
-        if other:
-            raise InputError(f"{path} is not a PNG, JPEG or WebP picture but {other}", _CONVERT)
-        if head[8:16] == b"WEBPVP8X":
-            # Pillow makes the canvas of an animation as soon as it is opened.
-            _check_size(path, *(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
-        elif head[:4] == b"\x89PNG":
-            # Before Pillow does it with a limit of its own, and without telling the sides.
-            _check_size(path, *(int.from_bytes(head[at : at + 4]) for at in (16, 20)))
-        file.seek(0)
-        try:
-            with _decoding(path), Image.open(file, formats=FORMATS) as image:
-                _check_size(path, *image.size)
-                yield image
-        except Image.DecompressionBombError as error:
-            raise _too_large(path, str(error).split("(")[-1].split(")")[0]) from error
-        except UnidentifiedImageError as error:
-            raise InputError(f"{path} is not a PNG, JPEG or WebP picture", _CONVERT) from error
 
 
 @contextmanager

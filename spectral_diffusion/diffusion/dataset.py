@@ -200,11 +200,11 @@ def photograph_paths(folder: Path) -> list[Path]:
         raise InputError(f"there is no concept folder {folder}", "check the path")
     if not folder.is_dir():
         raise InputError(f"{folder} is a file, not a concept folder", "name the folder its photographs lie in")
-    entries = _entries(folder)
-    paths = [path for path in entries if is_photograph(path)]
-    masks = {path.name.removesuffix(MASK_SUFFIX) for path in entries if path.name.endswith(MASK_SUFFIX)}
+    found = entries(folder)
+    paths = [path for path in found if is_photograph(path)]
+    masks = {path.name.removesuffix(MASK_SUFFIX) for path in found if path.name.endswith(MASK_SUFFIX)}
     if not paths:
-        below = [path for path in entries if path.is_dir() and any(map(is_photograph, _entries(path)))]
+        below = [path for path in found if path.is_dir() and any(map(is_photograph, entries(path)))]
         if below:
             others = f" (or {', '.join(path.name for path in below[1:4])})" if len(below) > 1 else ""
             raise InputError(
@@ -224,7 +224,12 @@ def photograph_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _entries(folder: Path) -> list[Path]:
+def entries(folder: Path) -> list[Path]:
+    """Everything in a folder by name, but for what is hidden.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
