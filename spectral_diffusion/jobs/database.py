@@ -1,6 +1,7 @@
 """Where the queue is kept: DBOS's tables on SQLite or, when several machines share a queue, on Postgres."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from dbos import DBOSConfig as _DBOSConfig
+from filelock import FileLock, Timeout
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -25,6 +27,10 @@ WORKFLOW = "run_job"
 VERSION = "1"
 POLLING_SECONDS = 0.5
 _REMEDY = "check --database, and that its server runs and lets you in"
+_SUBMIT_SECONDS = 30.0
+# Databases whose tables this process has made or seen, and which file that was: one of the same name may be another.
+_PREPARED: dict[str, tuple[int, int] | None] = {}
+_PREPARING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -85,17 +91,20 @@ class Database:
         return sa.create_engine(make_url(self.url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
 
     def prepare(self) -> None:
-        """Make the tables where they are missing.
+        """Make the tables where they are missing; what this process has seen it does not look for again.
 
         Raises:
             InputError: The database cannot be reached or written to.
         """
-        with self.reached():
+        with self.reached(), _PREPARING:
+            if self.url in _PREPARED and _PREPARED[self.url] == self._which_file():
+                return
             if self.file is not None:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             # What cannot be reached is told in our words and not in DBOS's.
             self.engine.connect().close()
             DBOS.migrate(self.url)
+            _PREPARED[self.url] = self._which_file()
 
     def connect(self) -> DBOSClient:
         """A client that queues, asks and cancels.
@@ -148,6 +157,38 @@ class Database:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
             yield connection
             connection.commit()
+
+    @contextmanager
+    def one_at_a_time(self, name: str) -> Iterator[None]:
+        """Of all that hold this name, on all machines, one at a time goes on; others use the database meanwhile.
+
+        Raises:
+            InputError: Somebody held it for too long, or the database cannot be reached.
+        """
+        if self.file is None:
+            with self.reached(), self.locked(name):
+                yield
+            return
+        lock = FileLock(self.file.with_name(f".{self.file.name}.{name}.lock"), timeout=_SUBMIT_SECONDS)
+        with self.reached():
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise InputError(
+                    f"the jobs' database {self} was busy for {_SUBMIT_SECONDS:g} s", "try again in a moment"
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _which_file(self) -> tuple[int, int] | None:
+        """Which file an SQLite database is, where it is one and there."""
+        try:
+            status = os.stat(self.file) if self.file is not None else None
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if status is not None else None
 
     def now(self) -> sa.ColumnElement[Any]:
         """The database's clock, seconds since 1970: the one clock that all machines share."""

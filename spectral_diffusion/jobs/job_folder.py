@@ -40,14 +40,14 @@ class JobFolder:
     @classmethod
     def of(cls, store: Store, job_id: str) -> "JobFolder":
         """The folder of a job; it need not exist."""
-        place = f"{JOBS}/{job_id}"
+        place = folder_name(job_id)
         here = store.folder / store.name_of(store.folder / place) if store.folder else None
         return cls(store, job_id, here or cache_folder() / JOBS / _short(store.root) / job_id)
 
     @property
     def name(self) -> str:
         """Of the folder in the store."""
-        return f"{JOBS}/{self.id}"
+        return folder_name(self.id)
 
     @property
     def work(self) -> Path:
@@ -122,6 +122,11 @@ class JobFolder:
                 left.unlink(missing_ok=True)
         if not self.store.folder:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def folder_name(job_id: str) -> str:
+    """The name in the store of a job's folder."""
+    return f"{JOBS}/{job_id}"
 
 
 def _stamp(path: Path) -> tuple[int, int]:

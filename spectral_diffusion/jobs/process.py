@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -101,6 +102,18 @@ class RunnerProcess:
         with suppress(OSError, ValueError):
             if self._popen.stdin is not None:
                 self._popen.stdin.close()
+
+
+def when_stdin_ends(call: Callable[[], None]) -> None:
+    """Call once nobody holds the other end of this process's stdin any more; without a stdin that is at once."""
+
+    def listen() -> None:
+        with suppress(OSError, ValueError, AttributeError):
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+        call()
+
+    threading.Thread(target=listen, daemon=True, name="parent").start()
 
 
 def kill_tree(root: Process | None, worker_id: str) -> None:

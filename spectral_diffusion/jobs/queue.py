@@ -6,85 +6,30 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from itertools import islice
 
 from dbos import DBOSClient
 from dbos import error as dbos_error
 
+from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import QUEUE, WORKFLOW, Database
-from spectral_diffusion.jobs.job_folder import JobFolder
-from spectral_diffusion.jobs.progress import FILE, LOSSES, Progress, read_losses
+from spectral_diffusion.jobs.job import OPEN_STATES, Job, State, job_of, spec_of
+from spectral_diffusion.jobs.job_folder import JobFolder, folder_name
+from spectral_diffusion.jobs.progress import LOSSES, Progress, read_losses
 from spectral_diffusion.jobs.registry import Registry, WorkerRow
-from spectral_diffusion.jobs.specs import Spec, priority, read_spec
+from spectral_diffusion.jobs.specs import Spec, costs_alike, priority
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.names import printable
 
-State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
-OPEN_STATES: tuple[State, ...] = ("queued", "running", "paused")
+__all__ = ["OPEN_STATES", "Job", "JobQueue", "State", "default_user", "opened"]
+
 OPEN_JOBS_A_USER = 100
 _OPEN = ["ENQUEUED", "DELAYED", "PENDING"]
 _ID_BYTES = 5
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it is now.
-
-    Args:
-        id: Eight letters and digits.
-        spec: What it does; None where it was queued by a newer version.
-        title: That, in a few words.
-        state: Where it stands.
-        user: Who queued it.
-        created: When it was queued, seconds since 1970.
-        started: When it was last begun.
-        finished: When it ended.
-        worker: Who does it.
-        progress: How far it is.
-        result: What it made: files by their names in the store, and what the verb answers.
-        error: Why it failed, and what to do.
-        note: What else there is to know.
-    """
-
-    id: str
-    spec: Spec | None
-    title: str
-    state: State
-    user: str | None
-    created: float
-    started: float | None
-    finished: float | None
-    worker: str | None
-    progress: Progress
-    result: dict[str, Any] | None = None
-    error: str | None = None
-    note: str | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has yet to end."""
-        return self.state in OPEN_STATES
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {
-            "id": self.id,
-            "kind": self.spec.kind if self.spec else None,
-            "title": self.title,
-            "state": self.state,
-            "user": self.user,
-            "created": self.created,
-            "started": self.started,
-            "finished": self.finished,
-            "worker": self.worker,
-            "progress": self.progress.model_dump(),
-            "result": self.result,
-            "error": self.error,
-            "note": self.note,
-        }
+# So many of the newest jobs are looked at for trainings of one recipe.
+_PACE_JOBS = 100
 
 
 class JobQueue:
@@ -134,16 +79,15 @@ class JobQueue:
         self.database.prepare()
         job_id = _key_id(user, key) if key else _letters(secrets.token_bytes(_ID_BYTES))
         with self.database.reached():
-            open_jobs = self._client.list_workflows(user=user or "", status=_OPEN, load_input=False, load_output=False)
             known = self._find(job_id)
-        if known is None and len(open_jobs) >= open_jobs_limit:
-            raise InputError(
-                f"{user or 'nobody'} has {len(open_jobs)} jobs that are not yet ended; the limit is {open_jobs_limit}",
-                "wait for some, or cancel some",
-            )
+        if known is None:
+            # Before any file is kept; what counts is asked again when the job is added.
+            self._check_room(user, open_jobs_limit)
         spec = build(self.store)
         if known is None:
-            with self.database.reached():
+            with self.database.one_at_a_time("submit"), self.database.reached():
+                if self._find(job_id) is None:
+                    self._check_room(user, open_jobs_limit)
                 self._client.enqueue(
                     {
                         "workflow_name": WORKFLOW,
@@ -159,6 +103,15 @@ class JobQueue:
             raise InputError(f"the key {key!r} was used for another job: {job.id}, {job.title}", "use another key")
         return job
 
+    def _check_room(self, user: str | None, limit: int) -> None:
+        with self.database.reached():
+            found = self._client.list_workflows(user=user or "", status=_OPEN, load_input=False, load_output=False)
+        if len(found) >= limit:
+            raise InputError(
+                f"{user or 'nobody'} has {len(found)} jobs that are not yet ended; the limit is {limit}",
+                "wait for some, or cancel some",
+            )
+
     def remove(self, job_id: str) -> Job:
         """Forget a job that has ended, with its log and its half-done work; what it made stays.
 
@@ -170,7 +123,7 @@ class JobQueue:
             raise InputError(f"job {job.id} is {job.state}", "cancel it first")
         with self.database.reached():
             self._client.delete_workflow(job.id)
-        self.store.remove(JobFolder.of(self.store, job.id).name)
+        self.store.remove(folder_name(job.id))
         return job
 
     def jobs(self, *, user: str | None = None, open_only: bool = False, limit: int | None = None) -> list[Job]:
@@ -186,8 +139,8 @@ class JobQueue:
             found = self._client.list_workflows(
                 name=WORKFLOW, user=user, status=_OPEN if open_only else None, sort_desc=True, limit=limit
             )
-            workers = self.registry.workers()
-        return [self._job(status, workers) for status in found]
+            living = self._living()
+        return [job_of(status, living, self.store) for status in found]
 
     def job(self, job_id: str) -> Job:
         """The job of that id, or of an id that begins so.
@@ -243,13 +196,35 @@ class JobQueue:
                 raise InputError(f"job {job.id} was retried or changed by somebody else", "look at it again") from error
         return self.job(job.id)
 
+    def pace(self, config: Config, *, count: int = 5) -> float | None:
+        """Steps a second of the last trainings by a recipe whose steps cost as much, or None where none was done.
+
+        Args:
+            config: The recipe.
+            count: How many trainings to look at.
+
+        Raises:
+            InputError: The database cannot be reached.
+        """
+        if not self.database.exists:
+            return None
+        self.database.prepare()
+        with self.database.reached():
+            done = self._client.list_workflows(
+                name=WORKFLOW, status="SUCCESS", sort_desc=True, limit=_PACE_JOBS, load_output=False
+            )
+        alike = (status.workflow_id for status in done if costs_alike(spec_of(status), config))
+        paces = (Progress.of(JobFolder.of(self.store, job_id)).steps_per_second for job_id in alike)
+        known = list(islice((pace for pace in paces if pace), count))
+        return len(known) / sum(1 / pace for pace in known) if known else None
+
     def log(self, job_id: str) -> str:
         """What a job has said so far.
 
         Raises:
             InputError: It is not found.
         """
-        content = self.store.read(f"{JobFolder.of(self.store, self.job(job_id).id).name}/log.txt")
+        content = self.store.read(f"{folder_name(self.job(job_id).id)}/log.txt")
         return (content or b"").decode("utf-8", "replace")
 
     def losses(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -258,7 +233,7 @@ class JobQueue:
         Raises:
             InputError: It is not found.
         """
-        return read_losses(self.store.read(f"{JobFolder.of(self.store, self.job(job_id).id).name}/{LOSSES}"))
+        return read_losses(self.store.read(f"{folder_name(self.job(job_id).id)}/{LOSSES}"))
 
     def samples(self, job_id: str) -> list[str]:
         """The pictures that a job has drawn so far, samples of a training among them, by their names in the store.
@@ -266,7 +241,7 @@ class JobQueue:
         Raises:
             InputError: It is not found.
         """
-        folder = JobFolder.of(self.store, self.job(job_id).id).name
+        folder = folder_name(self.job(job_id).id)
         names = [*self.store.names(f"{folder}/work"), *self.store.names(f"{folder}/samples")]
         return [name for name in names if name.endswith(".png") and "/." not in name]
 
@@ -280,33 +255,10 @@ class JobQueue:
 
     def _find(self, job_id: str) -> Job | None:
         found = self._client.list_workflows(workflow_ids=[job_id], name=WORKFLOW)
-        return self._job(found[0], self.registry.workers()) if found else None
+        return job_of(found[0], self._living(), self.store) if found else None
 
-    def _job(self, status: Any, workers: list[WorkerRow]) -> Job:
-        try:
-            spec: Spec | None = read_spec(status.input["args"][0])
-        except (InputError, KeyError, TypeError, IndexError):
-            spec = None
-        progress = Progress.read(self.store.read(f"{JobFolder.of(self.store, status.workflow_id).name}/{FILE}"))
-        state, note = _state(status, workers)
-        if state == "running" and self.store.is_full:
-            # Its worker cannot write down that it waits: the queue may lie on the same disk.
-            state, note = "paused", f"the disk of {self.store} is full; free some space"
-        return Job(
-            id=status.workflow_id,
-            spec=spec,
-            title=spec.title if spec else "of a newer version",
-            state=state,
-            user=status.authenticated_user or None,
-            created=(status.created_at or 0) / 1000,
-            started=status.dequeued_at / 1000 if status.dequeued_at else None,
-            finished=status.completed_at / 1000 if status.completed_at else None,
-            worker=status.executor_id if state in ("running", "paused") else None,
-            progress=progress,
-            result=status.output if state == "done" else None,
-            error=_why(status) if state == "failed" else None,
-            note=note,
-        )
+    def _living(self) -> dict[str, WorkerRow]:
+        return {worker.id: worker for worker in self.registry.workers() if worker.lives}
 
 
 @contextmanager
@@ -317,26 +269,6 @@ def opened(database: Database, store: Store) -> Iterator[JobQueue]:
         yield queue
     finally:
         queue.close()
-
-
-def _state(status: Any, workers: list[WorkerRow]) -> tuple[State, str | None]:
-    if status.status == "PENDING":
-        worker = next((worker for worker in workers if worker.id == status.executor_id), None)
-        if worker is None or not worker.lives:
-            return "queued", "its worker has ended; the next one goes on where it was"
-        return ("paused", worker.waits_for) if worker.waits_for else ("running", None)
-    if status.status in ("ENQUEUED", "DELAYED"):
-        if any(worker.lives for worker in workers):
-            return "queued", None
-        return "queued", "no worker runs; start one with `spectral-diffusion worker`"
-    if status.status == "SUCCESS":
-        return "done", None
-    return ("cancelled", None) if status.status == "CANCELLED" else ("failed", None)
-
-
-def _why(status: Any) -> str:
-    said = getattr(status.error, "message", None) or str(status.error or "it was begun too often and never ended")
-    return " ".join(said.split())
 
 
 def _key_id(user: str | None, key: str) -> str:

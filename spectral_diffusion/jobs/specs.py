@@ -1,11 +1,12 @@
 """What a job is: plain values that fit into JSON. Files are named by where they lie in the store."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from spectral_diffusion.config import Prompt
+from spectral_diffusion.config import DEFAULT_BASE, Config, Prompt
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.names import is_reserved, printable, slug
 
@@ -207,6 +208,10 @@ Spec = Annotated[TrainSpec | FuseSpec | GenerateSpec | ScoreSpec | DemoSpec, Fie
 _SPEC: TypeAdapter[Spec] = TypeAdapter(Spec)
 # Who draws a picture waits for it; who trains does something else meanwhile.
 _QUICK, _LONG = 1, 2
+_COST_OF_A_STEP = (
+    "method", "rank", "targets", "train_text_encoder", "layerwise_tokens", "resolution_px", "batch_size",
+    "micro_batch_size", "prior_weight", "cutmix_probability", "cutmix_wide_probability", "cutmix_background_target",
+)  # fmt: skip
 
 
 def read_spec(values: Any) -> Spec:
@@ -251,6 +256,19 @@ def blobs(spec: Spec) -> set[str]:
         case DemoSpec():
             pass
     return {kept.blob for kept in inputs}
+
+
+def place_of_base(name: str) -> str:
+    """A base's name as a worker elsewhere in the file system finds it."""
+    return str(Path(name).resolve()) if Path(name).is_dir() and name != DEFAULT_BASE else name
+
+
+def costs_alike(spec: Spec | None, config: Config) -> bool:
+    """Whether a job is a training whose steps cost as much as those of a recipe: the same work on the same base."""
+    if not isinstance(spec, TrainSpec) or spec.config.get("base") != place_of_base(config.base):
+        return False
+    then, now = spec.config.get("training"), config.training.model_dump(mode="json")
+    return isinstance(then, dict) and all(then.get(key) == now[key] for key in _COST_OF_A_STEP)
 
 
 def priority(spec: Spec) -> int:

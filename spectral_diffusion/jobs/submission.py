@@ -14,7 +14,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from spectral_diffusion.archives import unpack
-from spectral_diffusion.config import DEFAULT_BASE, Config
+from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.dataset import MASK_SUFFIX, Concept, load_concept
 from spectral_diffusion.diffusion.wording import SETTINGS_FILE, settings_text
 from spectral_diffusion.errors import InputError
@@ -31,6 +31,7 @@ from spectral_diffusion.jobs.specs import (
     ScoreSpec,
     TrainSpec,
     build_spec,
+    place_of_base,
 )
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.workspace import Workspace
@@ -62,7 +63,7 @@ def train_spec(
     return build_spec(
         "train",
         concepts=keep_concepts(store, concepts),
-        config={**config.model_dump(mode="json"), "base": _place_of_base(config.base)},
+        config={**config.model_dump(mode="json"), "base": place_of_base(config.base)},
         slot=slot,
         home=store.home(workspace),
         out=place,
@@ -116,7 +117,7 @@ def generate_spec(
     """
     return build_spec(
         "generate",
-        base=_place_of_base(base),
+        base=place_of_base(base),
         fusing=_keep_fused(store, fused, allow_other_base),
         out=store.place(workspace, out or workspace.images),
         **values,
@@ -229,11 +230,6 @@ def _keep_fused(store: Store, fused: FusedAdapter | None, allow_other_base: bool
         blob = store.add_blob(path)
     names = "+".join(part.adapter.name for part in fused.parts)[:255]
     return Fusing(adapters=(AdapterInput(blob=blob, name=names),), allow_other_base=allow_other_base)
-
-
-def _place_of_base(name: str) -> str:
-    """A base's name as a worker elsewhere in the file system finds it."""
-    return str(Path(name).resolve()) if Path(name).is_dir() and name != DEFAULT_BASE else name
 
 
 def adapter_files(store: Store, fusing: Fusing) -> list[tuple[Path, float]]:

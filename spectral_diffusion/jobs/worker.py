@@ -20,7 +20,7 @@ from spectral_diffusion.errors import DiskFullError, InputError, SpectralDiffusi
 from spectral_diffusion.jobs.database import POLLING_SECONDS, QUEUE, WORKFLOW, Database
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.membership import Expelled, Membership
-from spectral_diffusion.jobs.process import RunnerProcess
+from spectral_diffusion.jobs.process import RunnerProcess, when_stdin_ends
 from spectral_diffusion.jobs.progress import Progress
 from spectral_diffusion.jobs.publishing import collect, publish
 from spectral_diffusion.jobs.registry import BEAT_SECONDS, Registry, WorkerRow
@@ -57,6 +57,7 @@ class Worker:
         store: Where the jobs' files are.
         device: Where to compute.
         until_idle: End when no job is left.
+        with_parent: The same once stdin ends: it is a pipe that a parent holds open for as long as it lives.
         note: Told what happens, in lines for people.
     """
 
@@ -67,9 +68,12 @@ class Worker:
         *,
         device: str = "auto",
         until_idle: bool = False,
+        with_parent: bool = False,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._database, self._store, self._until_idle, self._note = database, store, until_idle, note
+        self._database, self._store, self._until_idle, self._tell = database, store, until_idle, note
+        if with_parent:
+            when_stdin_ends(self._end_when_idle)
         self._settings = {"do": "begin", "database": database.url, "store": store.root, "device": device}
         self._device = device
         self._ending = threading.Event()
@@ -102,6 +106,14 @@ class Worker:
         finally:
             self._end()
         return self._code
+
+    def _end_when_idle(self) -> None:
+        self._until_idle = True
+
+    def _note(self, text: str) -> None:
+        # Who listened may be gone, which is no reason to stop working.
+        with suppress(OSError, ValueError):
+            self._tell(text)
 
     def _wait_until_ready(self) -> None:
         assert self._runner is not None
@@ -321,14 +333,18 @@ def run_worker(
     *,
     device: str = "auto",
     until_idle: bool = False,
+    with_parent: bool = False,
     note: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Be a worker, until SIGTERM or Ctrl-C, or until no job is left. It ends this process, with code 0.
 
+    Args:
+        database, store, device, until_idle, with_parent, note: As for `Worker`.
+
     Raises:
         InputError: The database cannot be used.
     """
-    code = Worker(database, store, device=device, until_idle=until_idle, note=note).run()
+    code = Worker(database, store, device=device, until_idle=until_idle, with_parent=with_parent, note=note).run()
     # DBOS would wait for a job that is left half done on purpose.
     os._exit(code)
 

@@ -6,10 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 from sqlalchemy import text
 
+from spectral_diffusion.config import load_config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.job_folder import JobFolder
+from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.jobs.queue import JobQueue
 from spectral_diffusion.jobs.specs import TrainSpec, read_spec
 from spectral_diffusion.jobs.store import Store
@@ -82,6 +86,95 @@ def test_a_user_may_have_only_so_many_open_jobs(place: Place) -> None:
     place.queue.submit(lambda store: place.train_spec(store, "green"), user="bob", open_jobs_limit=2)
     place.queue.cancel(place.queue.jobs(user="ann")[0].id)
     place.queue.submit(lambda store: place.train_spec(store, "green"), user="ann", open_jobs_limit=2)
+
+
+def test_many_submits_at_once_do_not_pass_the_limit(place: Place) -> None:
+    place.train_spec(place.queue.store, "red")
+    place.queue.database.prepare()
+    outcomes: list[str] = []
+    ready = threading.Barrier(6)
+
+    def submit() -> None:
+        mine = Place(place.root, place.base)
+
+        def build(store: Store) -> TrainSpec:
+            # Here all have been let in already.
+            ready.wait(20)
+            return place.train_spec(store, "red")
+
+        try:
+            mine.queue.submit(build, user="ann", open_jobs_limit=2)
+            outcomes.append("queued")
+        except InputError as error:
+            outcomes.append("refused" if "the limit is 2" in str(error) else str(error))
+        finally:
+            mine.queue.close()
+
+    threads = [threading.Thread(target=submit) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["queued"] * 2 + ["refused"] * 4
+    assert len(place.queue.jobs(user="ann")) == 2
+
+
+def test_the_tables_are_looked_for_once_and_again_when_the_file_is_another(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate, made = DBOS.migrate, []
+    monkeypatch.setattr(DBOS, "migrate", lambda url: (made.append(url), migrate(url)))
+    job = place.train("red")
+    for _ in range(3):
+        assert place.queue.job(job.id).id == place.queue.jobs()[0].id == job.id
+    assert len(made) == 1
+    place.queue.close()
+    for path in place.root.glob("jobs.sqlite*"):
+        path.unlink()
+    again = Place(place.root, place.base)
+    assert again.queue.jobs() == []
+    assert again.train("red").state == "queued"
+    assert len(made) == 2
+    again.queue.close()
+
+
+def test_one_queue_may_be_asked_by_many_threads(place: Place) -> None:
+    ids = {place.draw().id for _ in range(3)}
+    faults: list[object] = []
+
+    def poll() -> None:
+        for _ in range(10):
+            try:
+                found = {job.id for job in place.queue.jobs()}
+                assert found == ids and all(place.queue.job(job_id).is_open for job_id in ids)
+            except BaseException as error:
+                faults.append(error)
+
+    threads = [threading.Thread(target=poll) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+
+
+def test_the_pace_is_that_of_done_trainings_whose_steps_cost_as_much(place: Place) -> None:
+    recipe = load_config(write_recipe(place.root, place.base))
+    assert place.queue.pace(recipe) is None
+    paces = {"red": (4.0, {}), "blue": (2.0, {"steps": 90}), "green": (100.0, {"batch_size": 7}), "pink": (50.0, {})}
+    for name, (pace, training) in paces.items():
+        job = place.train(name, **training)
+        ProgressWriter(JobFolder.of(place.queue.store, job.id).path).tell(now=True, steps_per_second=pace)
+        if name != "pink":
+            with place.queue.database.engine.begin() as writing:
+                writing.execute(
+                    text("update workflow_status set status = 'SUCCESS' where workflow_uuid = :id"), {"id": job.id}
+                )
+    # A quarter and a half of a second a step.
+    assert place.queue.pace(recipe) == pytest.approx(1 / 0.375)
+    assert place.queue.pace(recipe, count=1) == pytest.approx(2.0)
+    assert place.queue.pace(recipe.override({"training.batch_size": 7})) == pytest.approx(100.0)
+    assert place.queue.pace(load_config()) is None
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_can_be_retried(place: Place) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ from spectral_diffusion.jobs.progress import read_losses
 from spectral_diffusion.jobs.specs import build_spec
 from spectral_diffusion.ledger import Ledger
 from tests.command_line import call, write_recipe
-from tests.jobs.working import Place, patched, sha256, trained_without_a_queue, wait_for, worker
+from tests.jobs.working import ROOT, Place, patched, sha256, trained_without_a_queue, wait_for, worker
 
 
 def _started(place: Place) -> bool:
@@ -123,6 +125,53 @@ def test_a_cancelled_job_ends_within_five_seconds_with_no_process_left_and_its_c
         # A new process took its place.
         after = place.draw()
         assert place.wait(after, "done", "failed").state == "done"
+
+
+def test_a_worker_whose_parent_dies_does_the_open_jobs_and_ends(place: Place) -> None:
+    jobs = [place.draw(prompt=prompt) for prompt in ("a dog", "a cat")]
+    # The parent starts the worker with a pipe and is killed, so that nobody says anything and nobody listens.
+    code = (
+        "import subprocess, sys, time\n"
+        "process = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stderr=subprocess.PIPE)\n"
+        "print(process.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-m", "spectral_diffusion", "worker", *place.options(), "--device", "cpu"]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, *command, "--with-parent"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    try:
+        first = place.draw(prompt="a duck")
+        assert place.wait(first, "done", "failed").state == "done", place.story(first)
+        # Nothing is left to do, and while the parent lives that is no reason to end.
+        time.sleep(1)
+        assert child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+        jobs += [place.draw(prompt=prompt, count=3) for prompt in ("a vase", "a robot")]
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        assert [place.queue.job(job.id).state for job in jobs] == ["done"] * 4
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        if child.is_running():
+            for member in [*child.children(recursive=True), child]:
+                member.kill()
+
+
+def test_a_worker_with_a_parent_ends_on_sigterm_as_any_other(place: Place) -> None:
+    job = place.train("red", steps=100_000)
+    with worker(place, "--with-parent", stdin=subprocess.PIPE) as running:
+        wait_for(lambda: _started(place), story=lambda: place.story(job))
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+    assert place.queue.job(job.id).state == "queued"
 
 
 @pytest.mark.slow

@@ -126,9 +126,11 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker(place: Place, *more: str, env: Mapping[str, str] | None = None) -> Iterator[WorkerProcess]:
+def worker(
+    place: Place, *more: str, env: Mapping[str, str] | None = None, stdin: int | None = None
+) -> Iterator[WorkerProcess]:
     """A worker, ended at the end with all that it started."""
-    started = start_worker(place, *more, env=env)
+    started = start_worker(place, *more, env=env, stdin=stdin)
     family: list[psutil.Process] = []
     try:
         yield started
@@ -138,15 +140,20 @@ def worker(place: Place, *more: str, env: Mapping[str, str] | None = None) -> It
             with suppress(psutil.Error):
                 member.kill()
         started.process.wait()
+        if started.process.stdin is not None:
+            started.process.stdin.close()
 
 
-def start_worker(place: Place, *more: str, env: Mapping[str, str] | None = None) -> WorkerProcess:
+def start_worker(
+    place: Place, *more: str, env: Mapping[str, str] | None = None, stdin: int | None = None
+) -> WorkerProcess:
     """A worker that is left alone."""
     path = os.pathsep.join(filter(None, [(env or {}).get("PYTHONPATH"), str(ROOT)]))
     log = open(place.root / "worker.log", "a")  # noqa: SIM115 (it outlives this function)
     process = subprocess.Popen(
         [sys.executable, "-m", "spectral_diffusion", "worker", *place.options(), "--device", "cpu", *more],
         env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {}), "PYTHONPATH": path},
+        stdin=stdin,
         stdout=log,
         stderr=log,
         text=True,
