@@ -1,0 +1,130 @@
+"""What a person sets before drawing, read from the page and shown on it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from spectral_diffusion.diffusion.gallery import list_concepts, thumbnail
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.studio.cards import Card, ticked
+from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.drawing import COUNT_LIMIT, SEED_LIMIT, Drawing, titles, whole
+
+FIRST_TICKED = 3
+"""So many concepts are ticked when the page is opened: as many as toybox draws well side by side."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a person sets, in the order in which events get it."""
+
+    cards: gr.HTML
+    prompt: gr.Textbox
+    negative_prompt: gr.Textbox
+    size: gr.Radio
+    width_px: gr.Number
+    height_px: gr.Number
+    steps: gr.Slider
+    guidance_scale: gr.Slider
+    seed: gr.Number
+    count: gr.Slider
+
+    @property
+    def all(self) -> list[Any]:
+        """All of them."""
+        return list(self.__dict__.values())
+
+
+def read_drawing(
+    desk: Desk,
+    chosen: Any,
+    prompt: Any,
+    negative_prompt: Any,
+    size: Any,
+    width_px: Any,
+    height_px: Any,
+    steps: Any,
+    guidance_scale: Any,
+    seed: Any,
+    count: Any,
+) -> Drawing:
+    """What the controls say.
+
+    Raises:
+        InputError: A value is missing or out of bounds.
+    """
+    width, height = _size(desk, size, width_px, height_px)
+    if isinstance(guidance_scale, bool) or not isinstance(guidance_scale, int | float):
+        raise InputError("the guidance is no number", "write one from 1 to 30")
+    return Drawing(
+        adapters=tuple(ticked(chosen)),
+        prompt=str(prompt or ""),
+        negative_prompt=str(negative_prompt or ""),
+        width_px=width,
+        height_px=height,
+        steps=whole(steps, "number of steps", 1, 1000),
+        guidance_scale=float(guidance_scale),
+        seed=whole(seed, "seed", 0, SEED_LIMIT),
+        count=whole(count, "number of pictures", 1, COUNT_LIMIT),
+    )
+
+
+def shown_drawing(desk: Desk, drawing: Drawing) -> list[Any]:
+    """A drawing as values of the controls."""
+    strengths = {adapter.id: adapter.strength for adapter in drawing.adapters}
+    return [
+        [card.value() for card in adapter_cards(desk, strengths)],
+        drawing.prompt,
+        drawing.negative_prompt,
+        "Own",
+        drawing.width_px,
+        drawing.height_px,
+        drawing.steps,
+        drawing.guidance_scale,
+        drawing.seed,
+        drawing.count,
+    ]
+
+
+def adapter_cards(desk: Desk, strengths: dict[str, float] | None) -> list[Card]:
+    """A card for every adapter file that can be used.
+
+    Args:
+        desk: Whose.
+        strengths: Of those that are ticked, by file name; None ticks the first ones.
+    """
+    covers = {concept.name: concept.cover for concept in list_concepts(desk.workspace)}
+    usable = [summary for summary in desk.adapters() if not summary.fault]
+    if strengths is None:
+        first = [summary.file_name for summary in usable if not summary.is_fused][:FIRST_TICKED]
+        strengths = dict.fromkeys(first, 1.0)
+    made = []
+    for summary in usable:
+        cover = next((covers[name] for name in summary.names if covers.get(name)), None)
+        made.append(
+            Card(
+                id=summary.file_name,
+                title=titles(summary),
+                text=" ".join(summary.tokens),
+                image=desk.address(thumbnail(cover, 96)) if cover else "",
+                on=summary.file_name in strengths,
+                strength=strengths.get(summary.file_name, 1.0),
+                hint=f"Write {' '.join(summary.tokens)} in the prompt to draw it.",
+            )
+        )
+    return made
+
+
+def _size(desk: Desk, size: Any, width_px: Any, height_px: Any) -> tuple[int, int]:
+    recipe = desk.studio.config.generation
+    short, long = recipe.height_px, recipe.height_px * 3 // 2
+    match size:
+        case "Square":
+            return recipe.width_px, recipe.height_px
+        case "Wide":
+            return long, short
+        case "Tall":
+            return short, long
+        case _:
+            return whole(width_px, "width", 16, 4096), whole(height_px, "height", 16, 4096)

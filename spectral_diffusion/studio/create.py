@@ -1,0 +1,232 @@
+"""The create screen: concepts ticked, a prompt, pictures. The first thing a newcomer sees."""
+
+import html
+import random
+from typing import Any
+
+import gradio as gr
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.studio import grids, history
+from spectral_diffusion.studio.cards import cards, ticked
+from spectral_diffusion.studio.chips import chips, pressed
+from spectral_diffusion.studio.controls import Controls, adapter_cards, read_drawing
+from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.drawing import COUNT_LIMIT, SEED_LIMIT, SIZES, examples
+from spectral_diffusion.studio.shell import Shell
+from spectral_diffusion.studio.watching import POLL_SECONDS, status_lines, watch
+
+FIRST_SEED = 1
+_WELCOME = (
+    "Three sample toys are trained already: press **Draw**. For your own things go from left to right: photographs in "
+    "**Concepts**, a place in **Slots**, then **Train**."
+)
+
+
+def build(shell: Shell, tab: gr.Tab) -> None:
+    """The screen."""
+    recipe = shell.studio.config.generation
+    watching = gr.State([])
+    status = gr.HTML("", elem_id="create-status", js_on_load=None, render=False)
+    timer = gr.Timer(POLL_SECONDS, active=False)
+    gr.Markdown(_WELCOME, elem_classes="hint")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320):
+            chosen = cards(
+                strengths=True,
+                empty="No trained concept yet: train one in Train, or import an adapter in Files.",
+                elem_id=shell.hint("create-concepts", "Which concepts go into the picture, and how strongly each."),
+            )
+            fused = gr.HTML("", elem_id="create-fused", js_on_load=None)
+            prompt = gr.Textbox(
+                label="Prompt",
+                lines=2,
+                max_lines=6,
+                elem_id=shell.hint(
+                    "create-prompt",
+                    "What to draw. Name each concept by its token, such as <octo>, from left to right.",
+                ),
+            )
+            offered = chips(
+                elem_id=shell.hint("create-examples", "Press one to put it into the prompt."),
+            )
+            with gr.Row():
+                draw = gr.Button(
+                    "Draw",
+                    variant="primary",
+                    size="lg",
+                    elem_id=shell.hint("create-draw", "Draw what the prompt says."),
+                )
+                compare = gr.Button(
+                    "Compare",
+                    size="lg",
+                    elem_id=shell.hint(
+                        "create-compare", "One row with one seed: every concept alone, then all of them fused."
+                    ),
+                )
+            with gr.Accordion("Settings", open=False):
+                negative = gr.Textbox(
+                    label="Negative prompt",
+                    value=recipe.negative_prompt,
+                    elem_id=shell.hint("create-negative", "What to keep out of the picture."),
+                )
+                size = gr.Radio(
+                    SIZES,
+                    value="Wide",
+                    label="Size",
+                    elem_id=shell.hint("create-size", "Three things need a wide picture."),
+                )
+                with gr.Row():
+                    width = gr.Number(
+                        recipe.width_px,
+                        label="Width in px",
+                        precision=0,
+                        minimum=16,
+                        maximum=4096,
+                        visible=False,
+                        elem_id=shell.hint("create-width", "Used with the size Own. A multiple of 8."),
+                    )
+                    height = gr.Number(
+                        recipe.height_px,
+                        label="Height in px",
+                        precision=0,
+                        minimum=16,
+                        maximum=4096,
+                        visible=False,
+                        elem_id=shell.hint("create-height", "Used with the size Own. A multiple of 8."),
+                    )
+                with gr.Row():
+                    seed = gr.Number(
+                        FIRST_SEED,
+                        label="Seed",
+                        precision=0,
+                        minimum=0,
+                        maximum=SEED_LIMIT,
+                        elem_id=shell.hint("create-seed", "The same seed and settings give the same picture."),
+                    )
+                    new_seed = gr.Button(
+                        "New seed", elem_id=shell.hint("create-new-seed", "Take a seed that nobody chose.")
+                    )
+                count = gr.Slider(
+                    1,
+                    COUNT_LIMIT,
+                    1,
+                    step=1,
+                    label="Pictures",
+                    elem_id=shell.hint("create-count", "One seed more for each."),
+                )
+                steps = gr.Slider(
+                    1,
+                    max(50, recipe.steps),
+                    recipe.steps,
+                    step=1,
+                    label="Steps",
+                    elem_id=shell.hint(
+                        "create-steps", "Denoising steps: more take longer and are finer, up to a point."
+                    ),
+                )
+                guidance = gr.Slider(
+                    1,
+                    30,
+                    recipe.guidance_scale,
+                    step=0.5,
+                    label="Guidance",
+                    elem_id=shell.hint("create-guidance", "How strictly the prompt is followed; 1 is not at all."),
+                )
+            controls = Controls(chosen, prompt, negative, size, width, height, steps, guidance, seed, count)
+            grids.build(shell, controls, watching, timer, status)
+        with gr.Column(scale=7, min_width=320):
+            status.render()
+            shown = history.build(shell, tab, controls)
+
+    def refresh(desk: Desk, before: Any, text: str, wanted: str | None) -> list[Any]:
+        strengths = {item.id: item.strength for item in ticked(before)} if before else None
+        if wanted:
+            strengths = {**({} if strengths is None else strengths), wanted: 1.0}
+        now = [card.value() for card in adapter_cards(desk, strengths)]
+        note, prompts = _after_ticking(desk, now)
+        running = [job.id for job in desk.jobs(open_only=True) if job.spec and job.spec.kind in ("generate", "grid")]
+        return [now, note, prompts, text or prompts[0], running, gr.Timer(active=bool(running)), None]
+
+    def tick(desk: Desk, value: Any, text: str, prompts_before: Any) -> list[Any]:
+        note, prompts = _after_ticking(desk, value)
+        # A prompt that nobody has touched follows the ticks.
+        follows = not text.strip() or text in (prompts_before or [])
+        return [note, prompts, prompts[0] if follows else text]
+
+    def begin(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
+        job = read_drawing(desk, *values).submit(desk)
+        return watch(desk, job, open_jobs)
+
+    def begin_row(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
+        job = read_drawing(desk, *values).compare(desk)
+        return watch(desk, job, open_jobs)
+
+    def poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
+        return _poll(desk, open_jobs, kept)
+
+    def offer(desk: Desk, size_name: str) -> list[Any]:
+        own = size_name == "Own"
+        return [gr.Number(visible=own), gr.Number(visible=own)]
+
+    shell.refresh(
+        tab,
+        refresh,
+        [chosen, prompt, shell.to_create],
+        [chosen, fused, offered, prompt, watching, timer, shell.to_create],
+    )
+    shell.on(chosen.change, tick, [chosen, prompt, offered], [fused, offered, prompt], quiet=True)
+    shell.on(offered.select, pressed, offered, prompt, quiet=True)
+    shell.on(size.change, offer, size, [width, height], quiet=True)
+    shell.on(new_seed.click, lambda desk: random.SystemRandom().randrange(SEED_LIMIT), None, seed, quiet=True)
+    shell.on(draw.click, begin, [watching, *controls.all], [watching, timer, status])
+    shell.on(prompt.submit, begin, [watching, *controls.all], [watching, timer, status])
+    shell.on(compare.click, begin_row, [watching, *controls.all], [watching, timer, status])
+    shell.on(timer.tick, poll, [watching, shown.state], [watching, timer, status, *shown.outputs], quiet=True)
+
+
+def _after_ticking(desk: Desk, value: Any) -> tuple[str, list[str]]:
+    """What is said about the fusion, and prompts that go with it."""
+    chosen = ticked(value)
+    summaries = {summary.file_name: summary for summary in desk.adapters() if not summary.fault}
+    used = [summaries[item.id] for item in chosen if item.id in summaries]
+    prompts = examples(used, is_toybox=desk.studio.base == "toybox")
+    if not chosen:
+        return _note("No concept is ticked: the base draws alone."), prompts
+    try:
+        fusion = desk.studio.fuser.fuse([(desk.adapter_path(item.id), item.strength) for item in chosen])
+    except InputError as error:
+        return _note(f"These cannot be fused: {error.what}. {error.remedy[:1].upper()}{error.remedy[1:]}."), prompts
+    parts = fusion.fused.parts
+    slots = ", ".join(f"{part.adapter.name} in {part.adapter.slot}" for part in parts)
+    text = f"Fused in {fusion.milliseconds:.0f} ms: {slots}." if len(parts) > 1 else f"{slots}."
+    return _note(text), prompts
+
+
+def _note(text: str) -> str:
+    return f'<p class="hint" role="status">{html.escape(text)}</p>'
+
+
+def _poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
+    jobs = []
+    for job_id in open_jobs:
+        try:
+            jobs.append(desk.job(job_id))
+        except InputError:
+            continue
+    waiting = [job for job in jobs if job.is_open]
+    ended = [job for job in jobs if not job.is_open]
+    failed = [job for job in ended if job.state == "failed"]
+    for job in failed:
+        gr.Warning(html.escape(f"{job.title}: {job.error}"), duration=15)
+    done = [job for job in ended if job.state == "done"]
+    if done:
+        shown = history.show_job(desk, kept, done[-1])
+    else:
+        shown = history.unchanged()
+    return [
+        [job.id for job in waiting],
+        gr.Timer(active=bool(waiting)),
+        status_lines(desk, waiting or failed),
+        *shown,
+    ]

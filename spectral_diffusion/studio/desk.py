@@ -1,0 +1,124 @@
+"""A person's place in the studio: what is theirs, and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from spectral_diffusion.diffusion.library import AdapterSummary, list_adapters
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.jobs.queue import Job
+from spectral_diffusion.jobs.specs import Spec
+from spectral_diffusion.jobs.store import Store
+from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.studio.studio import OPEN_JOBS_A_USER, Studio
+from spectral_diffusion.workspace import Workspace
+
+GRIDS = "grids"
+"""Folder of grids and their cells, among the pictures."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A person's place.
+
+    Args:
+        studio: What all share.
+        user: Who it is; None where nobody logs in.
+        workspace: Where their concepts, adapters and pictures lie.
+    """
+
+    studio: Studio
+    user: str | None
+    workspace: Workspace
+
+    @property
+    def ledger(self) -> Ledger:
+        """Which of their concepts holds which columns."""
+        return Ledger(self.workspace.ledger_path)
+
+    def adapters(self) -> list[AdapterSummary]:
+        """Their adapter files, by name; unreadable ones with their fault."""
+        return list_adapters(self.workspace)
+
+    def adapter_path(self, file_name: str) -> Path:
+        """The adapter file of that name.
+
+        Raises:
+            InputError: There is none.
+        """
+        for summary in self.adapters():
+            if summary.file_name == file_name:
+                return self.workspace.adapters / summary.file_name
+        raise InputError(f"there is no adapter {str(file_name)[:60]!r} any more", "choose another")
+
+    def show(self, path: Path) -> str:
+        """A file of theirs as Gradio's components take it: only they may look at it."""
+        return self.studio.grants.show(self.user, path)
+
+    def address(self, path: Path) -> str:
+        """The same as an address for a page of ours."""
+        return f"/gradio_api/file={quote(self.show(path))}"
+
+    def pictures(self) -> list[Path]:
+        """Their pictures and grids, the newest first."""
+        folder = self.workspace.images
+        found = [*folder.glob("*.png"), *(folder / GRIDS).glob("grid_*.png")]
+        kept = [path for path in found if not path.name.startswith(".") and path.is_file() and not path.is_symlink()]
+        return sorted(kept, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+    def picture_name(self, path: Path) -> str:
+        """What `picture` finds it by."""
+        return path.relative_to(self.workspace.images).as_posix()
+
+    def picture(self, name: str) -> Path:
+        """The picture of that name.
+
+        Raises:
+            InputError: There is none.
+        """
+        path = self.workspace.images / str(name)
+        folders = (self.workspace.images, self.workspace.images / GRIDS)
+        if path.parent not in folders or path.suffix != ".png" or path.is_symlink() or not path.is_file():
+            raise InputError(f"there is no picture {str(name)[:60]!r} any more", "choose another")
+        return path
+
+    def submit(self, build: Callable[[Store], Spec]) -> Job:
+        """Queue a job of theirs.
+
+        Raises:
+            InputError: See `JobQueue.submit`.
+        """
+        return self.studio.queue.submit(build, user=self.user, open_jobs_limit=OPEN_JOBS_A_USER)
+
+    def jobs(self, *, open_only: bool = False, limit: int | None = 50) -> list[Job]:
+        """Their jobs, the newest first; where nobody logs in, all of the workspace."""
+        found = self.studio.queue.jobs(user=self.user, open_only=open_only, limit=limit)
+        return [job for job in found if job.spec is None or job.spec.kind != "describe"]
+
+    def job(self, job_id: str) -> Job:
+        """A job of theirs.
+
+        Raises:
+            InputError: There is none of that id that is theirs.
+        """
+        job = self.studio.queue.job(str(job_id))
+        if self.studio.has_accounts and job.user != self.user:
+            # In the words for a job that is not there: what others do is nobody's business.
+            raise InputError(f"job {str(job_id)[:60]!r} is not found", "choose another")
+        return job
+
+    def made(self, job: Job) -> list[Path]:
+        """The files that a job of theirs made and that are still there."""
+        folder = self.studio.queue.store.folder
+        assert folder is not None, "the studio keeps its files in a folder"
+        paths = [folder / name for name in (job.result or {}).get("files", [])]
+        inside = self.workspace.root.resolve()
+        return [path for path in paths if path.is_file() and path.resolve().is_relative_to(inside)]
+
+    def samples(self, job: Job) -> list[Path]:
+        """The pictures that a training of theirs drew so far."""
+        folder = self.studio.queue.store.folder
+        assert folder is not None, "the studio keeps its files in a folder"
+        return [folder / name for name in self.studio.queue.samples(job.id)]

@@ -1,0 +1,52 @@
+"""The page: its screens in the order of a concept's way, and the one that a newcomer sees first."""
+
+import html
+import importlib
+from collections.abc import Sequence
+
+import gradio as gr
+
+from spectral_diffusion import __version__
+from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.look import CSS, theme
+from spectral_diffusion.studio.shell import Shell
+from spectral_diffusion.studio.studio import Studio
+
+TITLE = "spectral-diffusion"
+FIRST = "create"
+SCREENS = ("concepts", "slots", "train", "create", "score", "files", "model")
+"""In the order of a concept's way; each is a file of this folder."""
+
+
+def build_page(studio: Studio, screens: Sequence[str] = SCREENS) -> gr.Blocks:
+    """The studio's page, ready to be served.
+
+    Args:
+        studio: Whose page it is.
+        screens: Which of them.
+    """
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        masthead = gr.HTML(_masthead(None), elem_id="masthead", js_on_load=None)
+        with gr.Tabs(selected=FIRST, elem_id="screens") as tabs:
+            shell = Shell(studio, page, tabs, to_score=gr.State([]), to_create=gr.State(None))
+            for name in screens:
+                with gr.Tab(name.capitalize(), id=name, elem_id=f"screen-{name}") as tab:
+                    importlib.import_module(f"spectral_diffusion.studio.{name}").build(shell, tab)
+        if studio.has_accounts:
+            shell.on(page.load, lambda desk: _masthead(desk), None, masthead, quiet=True)
+    page.queue(max_size=1000, default_concurrency_limit=16)
+    page.theme, page.css, page.head = theme(), CSS, shell.script()
+    return page
+
+
+def _masthead(desk: Desk | None) -> str:
+    leave = ""
+    if desk is not None and desk.user:
+        leave = (
+            f'<form method="post" action="/logout"><span>{html.escape(desk.user)}</span> '
+            '<button type="submit">Log out</button></form>'
+        )
+    return (
+        f'<div class="masthead"><h1>{TITLE}</h1>'
+        f"<p>your things, together in one picture</p>{leave}</div><!-- {__version__} -->"
+    )

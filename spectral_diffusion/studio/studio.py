@@ -1,0 +1,112 @@
+"""The studio as a whole: whose work lies where, and what all people in it share."""
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spectral_diffusion.config import Config, load_config
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.jobs.queue import Job, JobQueue
+from spectral_diffusion.jobs.submission import describe_spec
+from spectral_diffusion.names import slug
+from spectral_diffusion.samples import add_samples, is_new
+from spectral_diffusion.studio.fusing import Fuser
+from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.workspace import Workspace
+
+if TYPE_CHECKING:
+    from spectral_diffusion.diffusion.facts import BaseFacts
+
+    from spectral_diffusion.studio.desk import Desk
+
+USERS = "users"
+OPEN_JOBS_A_USER = 20
+"""How many jobs of one person may wait or run: a page makes them faster than a hand types commands."""
+
+
+@dataclass
+class Studio:
+    """What all people in the studio share.
+
+    Args:
+        root: The workspace. Without accounts it is everybody's; with accounts each has a folder of its own in it.
+        queue: Where long work goes.
+        grants: Which files who may see.
+        base: Name of the model.
+        has_accounts: Whether people log in.
+    """
+
+    root: Workspace
+    queue: JobQueue
+    grants: Grants
+    base: str = "toybox"
+    has_accounts: bool = False
+    fuser: Fuser = field(default_factory=Fuser)
+    config: Config = field(init=False)
+    _facts: "BaseFacts | None" = field(default=None, init=False)
+    _seeded: set[Path] = field(default_factory=set, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        """Raises: InputError: There is no recipe for the base."""
+        self.config = load_config(base=self.base)
+
+    def desk(self, user: str | None) -> "Desk":
+        """A person's place. A new one gets the sample concepts with their trained adapters.
+
+        Raises:
+            InputError: With accounts, nobody is named; or the workspace cannot be written to.
+        """
+        from spectral_diffusion.studio.desk import Desk
+
+        workspace = self.root
+        if self.has_accounts:
+            if not user or slug(user) != user:
+                raise InputError("nobody is logged in", "log in again")
+            workspace = Workspace(self.root.root / USERS / user)
+        self._seed(workspace)
+        return Desk(studio=self, user=user if self.has_accounts else None, workspace=workspace)
+
+    def _seed(self, workspace: Workspace) -> None:
+        with self._lock:
+            if workspace.root in self._seeded:
+                return
+            if is_new(workspace):
+                add_samples(workspace)
+            self._seeded.add(workspace.root)
+
+    def ask_for_facts(self) -> Job:
+        """Have a worker read the model, once for each model and version.
+
+        Raises:
+            InputError: The queue cannot be used.
+        """
+        return self.queue.submit(lambda store: describe_spec(self.config), key=self._facts_key)
+
+    @property
+    def _facts_key(self) -> str:
+        from spectral_diffusion import __version__
+
+        index = Path(self.base) / "model_index.json"
+        changed = index.stat().st_mtime_ns if index.is_file() else 0
+        return f"describe {self.base[-80:]} {changed} {__version__}"
+
+    @property
+    def facts(self) -> "BaseFacts | None":
+        """What is known about the model; None as long as no worker has read it."""
+        if self._facts is None:
+            from spectral_diffusion.diffusion.facts import BaseFacts
+
+            with suppress(InputError):
+                job = self.ask_for_facts()
+                if job.state in ("failed", "cancelled"):
+                    self.queue.retry(job.id)
+                elif job.state == "done" and job.result is not None:
+                    self._facts = BaseFacts.model_validate(job.result["answer"])
+        return self._facts
+
+    def close(self) -> None:
+        """Give the queue's connections back."""
+        self.queue.close()

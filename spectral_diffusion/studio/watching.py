@@ -1,0 +1,35 @@
+"""Jobs that a page looks at until they have ended."""
+
+from typing import Any
+
+import gradio as gr
+
+from spectral_diffusion.jobs.queue import Job
+from spectral_diffusion.jobs.specs import priority
+from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.progress_line import progress_line
+
+POLL_SECONDS = 0.7
+
+
+def watch(desk: Desk, job: Job, open_jobs: list[str]) -> list[Any]:
+    """A job that was queued is looked at from now on: values of the watched jobs, the timer and the status line."""
+    ids = [*(open_jobs or []), job.id]
+    return [ids, gr.Timer(active=True), status_lines(desk, [desk.job(job_id) for job_id in ids])]
+
+
+def status_lines(desk: Desk, jobs: list[Job]) -> str:
+    """How far these jobs are, a line each, and how many come before those that wait."""
+    if not any(job.state == "queued" for job in jobs):
+        return "".join(progress_line(job) for job in jobs)
+    own = {job.id for job in jobs}
+    others = [job for job in desk.studio.queue.jobs(open_only=True) if job.id not in own]
+    return "".join(progress_line(job, ahead=sum(_goes_before(other, job) for other in others)) for job in jobs)
+
+
+def _goes_before(other: Job, job: Job) -> bool:
+    return other.state in ("running", "paused") or _turn(other) < _turn(job)
+
+
+def _turn(job: Job) -> tuple[int, float]:
+    return (priority(job.spec) if job.spec else 0), job.created
