@@ -84,9 +84,8 @@ class OwnWorker:
 
     def _somebody_works(self) -> bool:
         # A database that is out of reach for a while is no reason for a second worker.
-        with suppress(InputError):
-            with self._queue.database.reached():
-                return any(worker.lives for worker in self._queue.registry.workers())
+        with suppress(InputError), self._queue.database.reached():
+            return any(worker.lives for worker in self._queue.registry.workers())
         return True
 
     def _begin(self) -> subprocess.Popen[bytes]:

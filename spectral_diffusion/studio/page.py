@@ -3,6 +3,7 @@
 import html
 import importlib
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -18,7 +19,14 @@ SCREENS = ("concepts", "slots", "train", "create", "score", "files", "model")
 """In the order of a concept's way; each is a file of this folder."""
 
 
-def build_page(studio: Studio, screens: Sequence[str] = SCREENS) -> gr.Blocks:
+class Page(NamedTuple):
+    """A page, and the arguments of `build_app` that make it look as it should."""
+
+    blocks: gr.Blocks
+    look: dict[str, Any]
+
+
+def build_page(studio: Studio, screens: Sequence[str] = SCREENS) -> Page:
     """The studio's page, ready to be served.
 
     Args:
@@ -35,8 +43,7 @@ def build_page(studio: Studio, screens: Sequence[str] = SCREENS) -> gr.Blocks:
         if studio.has_accounts:
             shell.on(page.load, lambda desk: _masthead(desk), None, masthead, quiet=True)
     page.queue(max_size=1000, default_concurrency_limit=16)
-    page.theme, page.css, page.head = theme(), CSS, shell.script()
-    return page
+    return Page(page, {"theme": theme(), "css": CSS, "head": shell.script()})
 
 
 def _masthead(desk: Desk | None) -> str:
