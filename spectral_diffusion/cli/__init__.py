@@ -13,7 +13,7 @@ from spectral_diffusion import __version__
 from spectral_diffusion.cli.console import run_safely
 
 # In the order of a concept's way through the house.
-VERBS = ("demo", "train", "fuse", "generate", "score", "inspect", "slots", "jobs", "worker", "doctor")
+VERBS = ("demo", "ui", "train", "fuse", "generate", "score", "inspect", "slots", "jobs", "worker", "users", "doctor")
 
 
 class _Verbs(click.Group):

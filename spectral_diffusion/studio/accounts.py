@@ -115,7 +115,7 @@ def add_account(path: Path, name: str, password: str) -> None:
     Raises:
         InputError: Name or password are none that may be, the name is taken, or the file is not right.
     """
-    _check_name(name)
+    check_name(name)
     check_password(password)
     hashed = _HASHER.hash(_prepared(password))
     with _locked(path):
@@ -140,6 +140,19 @@ def remove_account(path: Path, name: str) -> None:
         _write(path, [line for line in lines if not line.strip().startswith(f"{name}:")])
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of an account.
+
+    Raises:
+        InputError: It is not in lower case, or none that `slug` leaves as it is.
+    """
+    if not name or slug(name) != name or name.casefold() != name:
+        raise InputError(
+            f"{name!r} cannot be the name of an account",
+            "take lower-case letters, digits, '_', '.' and '-', as in ada.l",
+        )
+
+
 def check_password(password: str) -> None:
     """Refuse a password that is none.
 
@@ -158,14 +171,6 @@ def check_password(password: str) -> None:
 def _prepared(password: str) -> bytes:
     # One keyboard sends an accented letter as one character and another as two.
     return unicodedata.normalize("NFC", password).encode()
-
-
-def _check_name(name: str) -> None:
-    if not name or slug(name) != name or name.casefold() != name:
-        raise InputError(
-            f"{name!r} cannot be the name of an account",
-            "take lower-case letters, digits, '_', '.' and '-', as in ada.l",
-        )
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -198,7 +203,7 @@ def _parsed(path: Path, lines: list[str]) -> dict[str, str]:
 def _fault(name: str, hashed: str, before: Mapping[str, str]) -> str:
     """Why a line cannot be used, or nothing; what it holds is not repeated, as it may be a password."""
     try:
-        _check_name(name)
+        check_name(name)
     except InputError:
         return "does not begin with a name in lower case and a colon"
     if name in before:
