@@ -20,7 +20,7 @@ from spectral_diffusion.studio.accounts import Accounts
 from spectral_diffusion.studio.claims import Claims
 from spectral_diffusion.studio.demands import Demands
 from spectral_diffusion.studio.doors import UPLOAD_LIMIT_BYTES, Doors
-from spectral_diffusion.studio.files import file_route
+from spectral_diffusion.studio.file_route import file_route
 from spectral_diffusion.studio.grants import Grants, texts
 from spectral_diffusion.studio.guard import Guard
 from spectral_diffusion.studio.login import Login
