@@ -121,6 +121,7 @@ class Ledger:
         capacity: int,
         slot: int | Literal["auto"] = "auto",
         token: str | None = None,
+        in_files: Iterable[Claim] = (),
     ) -> ColumnSlot:
         """Reserve columns for a concept, atomically across processes.
 
@@ -135,6 +136,7 @@ class Ledger:
             capacity: Slots of that width that the narrowest adapted weight has.
             slot: Number k of the slot, or "auto" for the concept's own or else the first free one.
             token: The concept's token. A concept of the same name with another token is another concept.
+            in_files: Columns that adapter files hold, whatever the ledger says: those of other concepts are taken too.
 
         Raises:
             SlotError: The slot is taken, or beyond the last; or none is free; or another concept of that name holds
@@ -152,7 +154,9 @@ class Ledger:
                     f"{own} on {base} is another concept of that name, with the token {own.token} instead of {token}",
                     f"rename the concept's folder, or free it with `spectral-diffusion slots release {concept}`",
                 )
-            others = sorted((claim for claim in here if claim.concept != concept), key=lambda claim: claim.start)
+            found = [claim for claim in in_files if claim.on_base(fingerprints)]
+            known = {(claim.concept, claim.slot): claim for claim in (*here, *found) if claim.concept != concept}
+            others = sorted(known.values(), key=lambda claim: claim.start)
             start = width * _choose(others, own, width, capacity, slot, base)
             kept = [claim for claim in claims if claim.concept != concept or not claim.on_base(fingerprints)]
             try:
@@ -280,6 +284,14 @@ def room(claims: Iterable[Claim]) -> list[Room]:
         free = sum(not any(slot.meets(holder) for holder in claims) for slot in slots)
         found.append(Room(base, width, capacity, free))
     return found
+
+
+def free_slots(held: Iterable[ColumnSlot], width: int, capacity: int) -> list[int]:
+    """The numbers of the slots of a width, of as many as there are, that share no column with what is held."""
+    taken = set[int]()
+    for slot in held:
+        taken.update(range(slot.start // width, min((slot.stop - 1) // width + 1, capacity)))
+    return [number for number in range(capacity) if number not in taken]
 
 
 def _choose(

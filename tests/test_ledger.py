@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spectral_diffusion import ledger as ledger_module
 from spectral_diffusion.errors import InputError, SlotError
-from spectral_diffusion.ledger import Claim, Ledger, Room, room
+from spectral_diffusion.ledger import Claim, Ledger, Room, free_slots, room
 from spectral_diffusion.spectrum import ColumnSlot
 from tests.adapters.making import FINGERPRINTS, make_adapter
 
@@ -245,6 +245,33 @@ def test_room_counts_the_slots_that_can_still_be_claimed(ledger: Ledger) -> None
     assert room(ledger.holders()) == [Room("sd15", 8, 9, 8), Room("toybox", 2, 6, 3), Room("toybox", 4, 3, 1)]
     # The narrowest weight of the imaginary base has 12 columns.
     assert room([Claim.of(make_adapter("octo", 1))]) == [Room("imaginary", 2, 6, 5)]
+
+
+def test_columns_of_files_are_taken_though_the_ledger_does_not_know_them(ledger: Ledger) -> None:
+    octo = Claim(concept="octo", base="toybox", fingerprints=TOYBOX, start=0, width=4)
+    elsewhere = Claim(concept="rover", base="sd15", fingerprints={"unet": "c" * 64}, start=4, width=4)
+    with pytest.raises(SlotError, match=r"slot 0 \(columns 0-3\) on toybox is held by octo \(columns 0-3\)"):
+        ledger.claim("toybox", TOYBOX, "shell", 4, 3, slot=0, in_files=[octo])
+    assert ledger.claim("toybox", TOYBOX, "shell", 4, 3, in_files=[octo, elsewhere]) == ColumnSlot(4, 4)
+    assert ledger.claim("toybox", TOYBOX, "octo", 4, 3, slot=0, in_files=[octo]) == ColumnSlot(0, 4)
+    with pytest.raises(SlotError, match=r"is held by octo \(columns 0-3\);"):
+        ledger.claim("toybox", TOYBOX, "rover", 4, 3, slot=0, in_files=[octo])
+
+
+@given(
+    held=st.lists(st.builds(ColumnSlot, st.integers(0, 80), st.integers(1, 20)), max_size=6),
+    width=st.integers(1, 9),
+    capacity=st.integers(0, 12),
+)
+def test_a_slot_is_free_exactly_where_nobody_has_a_column_of_it(
+    held: list[ColumnSlot], width: int, capacity: int
+) -> None:
+    free = free_slots(held, width, capacity)
+    for number in range(capacity):
+        taken = any(slot.overlaps(ColumnSlot(number * width, width)) for slot in held)
+        assert (number in free) is not taken
+    assert free == sorted(free)
+    assert all(0 <= number < capacity for number in free)
 
 
 def test_names_that_cannot_be_noted_are_refused_before_any_training(ledger: Ledger) -> None:
