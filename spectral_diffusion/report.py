@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from spectral_diffusion.chart import Line, line_chart
 from spectral_diffusion.workspace import write_atomically
 
 
@@ -91,6 +92,12 @@ class Report:
             f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
+    def line_chart(self, lines: Sequence[Line], *, x_label: str, y_label: str, title: str) -> None:
+        """Lines over a common axis, see `chart.line_chart`; nothing where there is no point."""
+        drawn = line_chart(lines, x_label=x_label, y_label=y_label, title=title)
+        if drawn:
+            self._body.append(f'<figure class="drawn">{drawn}<figcaption>{_text(title)}</figcaption></figure>')
+
     def html(self) -> str:
         """The whole page."""
         return (
@@ -146,6 +153,7 @@ figure { margin: 0; background: var(--card); border: 1px solid var(--line); bord
 img { display: block; width: 100%; height: auto; }
 figcaption { padding: .5rem .7rem .6rem; font-size: .82rem; line-height: 1.4; color: var(--soft);
   overflow-wrap: anywhere; }
+.drawn { margin: 1rem 0; padding: .75rem; }
 .scroll { overflow-x: auto; margin: 1rem 0; border: 1px solid var(--line); border-radius: 12px;
   background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
