@@ -139,10 +139,10 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             status.render()
             shown = history.build(shell, tab, controls)
 
-    def refresh(desk: Desk, before: Any, text: str, wanted: str | None) -> list[Any]:
+    def refresh(desk: Desk, before: Any, text: str, wanted: list[str] | None) -> list[Any]:
         strengths = {item.id: item.strength for item in ticked(before)} if before else None
         if wanted:
-            strengths = {**({} if strengths is None else strengths), wanted: 1.0}
+            strengths = {**({} if strengths is None else strengths), **dict.fromkeys(wanted, 1.0)}
         now = [card.value() for card in adapter_cards(desk, strengths)]
         note, prompts = _after_ticking(desk, now)
         running = [job.id for job in desk.jobs(open_only=True) if job.spec and job.spec.kind in ("generate", "grid")]

@@ -19,8 +19,8 @@ class Shell:
         studio: Whose page it is.
         page: The page.
         tabs: Its tabs, one a screen.
-        to_score: Names of pictures that the score screen shall look at.
-        to_create: A concept's adapter that the create screen shall tick.
+        to_score: Names of pictures that the score screen shall look at; or `{"job": id}` for a training's samples.
+        to_create: File names of adapters that the create screen shall tick.
     """
 
     studio: Studio

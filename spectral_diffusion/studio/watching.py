@@ -1,5 +1,6 @@
 """Jobs that a page looks at until they have ended."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -22,9 +23,13 @@ def status_lines(desk: Desk, jobs: list[Job]) -> str:
     """How far these jobs are, a line each, and how many come before those that wait."""
     if not any(job.state == "queued" for job in jobs):
         return "".join(progress_line(job) for job in jobs)
-    own = {job.id for job in jobs}
-    others = [job for job in desk.studio.queue.jobs(open_only=True) if job.id not in own]
-    return "".join(progress_line(job, ahead=sum(_goes_before(other, job) for other in others)) for job in jobs)
+    open_jobs = desk.studio.queue.jobs(open_only=True)
+    return "".join(progress_line(job, ahead=jobs_before(job, open_jobs)) for job in jobs)
+
+
+def jobs_before(job: Job, open_jobs: Sequence[Job]) -> int:
+    """How many of the open jobs of all people come before one of them that waits."""
+    return sum(_goes_before(other, job) for other in open_jobs if other.id != job.id)
 
 
 def _goes_before(other: Job, job: Job) -> bool:

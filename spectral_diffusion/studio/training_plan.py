@@ -1,0 +1,150 @@
+"""What a person asks to be trained: from the controls to a job, with what can be told before it begins."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from spectral_diffusion.config import DEFAULT_BASE, Config
+from spectral_diffusion.diffusion.dataset import load_concept
+from spectral_diffusion.diffusion.facts import training_seconds
+from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.jobs.queue import Job
+from spectral_diffusion.jobs.submission import train_spec
+from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.spectrum import ColumnSlot
+from spectral_diffusion.studio.desk import Desk
+
+CONCEPTS_LIMIT = 20
+"""So many concepts go into one job."""
+
+
+class Estimate(NamedTuple):
+    """How long a training takes, and how that is known."""
+
+    seconds: float
+    basis: str
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One wish.
+
+    Args:
+        concepts: What to learn.
+        config: The whole recipe.
+        slot: As for `train_concepts`.
+    """
+
+    concepts: tuple[ConceptSummary, ...]
+    config: Config
+    slot: int | Literal["auto"] = "auto"
+
+    @classmethod
+    def of(
+        cls, desk: Desk, folders: Sequence[str], config: Config, slot: int | Literal["auto"] = "auto"
+    ) -> "TrainingPlan":
+        """A plan for concepts named by their folders.
+
+        Raises:
+            InputError: There are none or too many, or one is not there or has a fault.
+        """
+        if not folders:
+            raise InputError("no concept is ticked", "tick what shall be learned")
+        if len(folders) > CONCEPTS_LIMIT:
+            raise InputError(f"{len(folders)} concepts are ticked", f"train up to {CONCEPTS_LIMIT} in one job")
+        known = {concept.folder: concept for concept in list_concepts(desk.workspace)}
+        chosen = []
+        for folder in dict.fromkeys(folders):
+            concept = known.get(folder) if isinstance(folder, str) else None
+            if concept is None:
+                raise InputError(f"there is no concept {str(folder)[:60]!r} any more", "choose another")
+            if concept.fault:
+                raise InputError(f"{concept.name} cannot be trained: {concept.fault}", "mend it in Concepts")
+            chosen.append(concept)
+        return cls(tuple(chosen), config, slot)
+
+    @property
+    def replaced(self) -> list[str]:
+        """Concepts that are trained already."""
+        return [concept.name for concept in self.concepts if concept.has_adapter]
+
+    def estimate(self, desk: Desk) -> Estimate | None:
+        """How long it takes; None as long as nobody has measured anything here.
+
+        Raises:
+            InputError: The queue cannot be reached.
+        """
+        facts = desk.studio.facts
+        if facts is None:
+            return None
+        pace = desk.studio.queue.pace(self.config)
+        device = "processor" if facts.device == "cpu" else "graphics card"
+        basis = "measured in earlier trainings here" if pace else f"measured on this machine's {device}"
+        return Estimate(training_seconds(facts, self.config, len(self.concepts), pace), basis)
+
+    def slots(self, desk: Desk) -> dict[str, ColumnSlot] | None:
+        """The columns that each concept would get now; None as long as nobody knows the base.
+
+        Raises:
+            SlotError: One is taken or does not exist, or none is free.
+            InputError: The ledger cannot be read.
+        """
+        facts = desk.studio.facts
+        if facts is None:
+            return None
+        width = self.config.training.rank
+        with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
+            # The ledger's own rules, tried on a copy of it.
+            copy = Ledger(Path(folder) / desk.workspace.ledger_path.name)
+            if desk.workspace.ledger_path.exists():
+                shutil.copyfile(desk.workspace.ledger_path, copy.path)
+            return {
+                concept.name: copy.claim(
+                    facts.name,
+                    facts.fingerprints,
+                    concept.name,
+                    width,
+                    facts.capacity(width),
+                    "auto" if self.slot == "auto" else self.slot + number,
+                    concept.token,
+                )
+                for number, concept in enumerate(self.concepts)
+            }
+
+    def submit(self, desk: Desk) -> Job:
+        """Queue it.
+
+        Raises:
+            InputError: A concept cannot be read or waits for its training already; no slot; or see `train_spec`.
+        """
+        self.slots(desk)
+        folder = desk.workspace.concepts
+        concepts = [load_concept(folder / concept.folder) for concept in self.concepts]
+        self._check_open(desk)
+        return desk.submit(lambda store: train_spec(store, desk.workspace, self.config, concepts, slot=self.slot))
+
+    def _check_open(self, desk: Desk) -> None:
+        # Two presses of a button are one wish.
+        for job in desk.jobs(open_only=True, limit=None):
+            if job.spec is not None and job.spec.kind == "train":
+                waiting = {concept.name for concept in job.spec.concepts}
+                twice = next((concept.name for concept in self.concepts if concept.name in waiting), None)
+                if twice is not None:
+                    raise InputError(
+                        f"{twice} is being trained already: {job.title} is {job.state}",
+                        "wait for it, or cancel it first",
+                    )
+
+
+def describe_recipe(config: Config) -> str:
+    """A recipe in a line."""
+    training = config.training
+    base = "" if config.base == DEFAULT_BASE else f" on {Path(config.base).name}"
+    return (
+        f"{training.steps} steps of {training.batch_size}, rank {training.rank}, "
+        f"{training.method}, rate {training.learning_rates.unet:g}{base}"
+    )
