@@ -1,14 +1,18 @@
 """Scores as a report that reads by itself: numbers with what they mean, a heat map, trends, and every picture."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
 from spectral_diffusion.diffusion.score_trend import ALIGNMENT_LABEL, STEP_LABEL, TREND_NOTE, Trend
 from spectral_diffusion.diffusion.score_words import Interval, PictureScore, Scores, in_words
+from spectral_diffusion.images import read_image
 from spectral_diffusion.report import Picture, Report
 
+PICTURES_LIMIT = 24
+"""Of more pictures the best and the worst are shown; the table has all."""
 _SIDE_PX = 320
 _SHOWN_PX = 165
 _LEAD = (
@@ -22,11 +26,11 @@ class Scored(NamedTuple):
 
     Args:
         name: What it is called.
-        image: It, or None where it is gone.
+        path: Its file, or None where it is gone.
     """
 
     name: str
-    image: Image.Image | None
+    path: Path | None
 
 
 def score_report(
@@ -112,17 +116,25 @@ def _add_leaks(report: Report, scores: Scores) -> None:
 def _add_pictures(report: Report, scores: Scores, pictures: Sequence[Scored]) -> None:
     if len(scores.each) != len(pictures) or not pictures:
         return
-    report.section("Every picture", "The best first.")
     order = ranked(scores.each)
-    shown = [(pictures[index], scores.each[index]) for index in order]
-    report.pictures([Picture(_small(one.image), _caption(one, score)) for one, score in shown if one.image], _SHOWN_PX)
+    ordered = [(pictures[index], scores.each[index]) for index in order]
+    half = PICTURES_LIMIT // 2
+    shown = ordered if len(ordered) <= PICTURES_LIMIT else [*ordered[:half], *ordered[-half:]]
+    left_out = "" if len(shown) == len(ordered) else f" Of {len(ordered)} the first and the last {half} are shown."
+    report.section("Every picture", f"The best first.{left_out}")
+    report.pictures([_figure(one, score) for one, score in shown if one.path], _SHOWN_PX)
     report.table(
         ["picture", "image alignment", "text alignment", "regions like their own"],
         [
             (one.name, _number(score.image), _number(score.text), _regions(score, len(scores.concepts)))
-            for one, score in shown
+            for one, score in ordered
         ],
     )
+
+
+def _figure(one: Scored, score: PictureScore) -> Picture:
+    assert one.path is not None, "only what is there is shown"
+    return Picture(_small(read_image(one.path, min_side_px=1, max_side_px=_SIDE_PX)), _caption(one, score))
 
 
 def _caption(one: Scored, score: PictureScore) -> str:

@@ -1,6 +1,7 @@
 """Laws of scores in words and as a page: true sentences, the best first, text stays text, nothing is fetched."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from spectral_diffusion.diffusion.score_page import Scored, ranked, score_report
+from spectral_diffusion.diffusion.score_page import PICTURES_LIMIT, Scored, ranked, score_report
 from spectral_diffusion.diffusion.score_trend import Trend
 from spectral_diffusion.diffusion.score_words import PictureScore, Scores, leak_sentences
 from spectral_diffusion.errors import InputError
@@ -98,15 +99,28 @@ def test_pictures_are_ranked_the_best_first_and_none_is_lost(each: list[PictureS
     assert values[: len(known)] == known, "those without a score come last"
 
 
-def test_a_report_holds_the_numbers_the_pictures_and_the_heat_map() -> None:
+def test_a_report_holds_the_numbers_the_pictures_and_the_heat_map(tmp_path: Path) -> None:
     picture = Image.new("RGB", (600, 400), "#c2512c")
-    pictures = [Scored("a.png", picture), Scored("<b>.png", None)]
+    picture.save(tmp_path / "a.png")
+    pictures = [Scored("a.png", tmp_path / "a.png"), Scored("<b>.png", None)]
     page = score_report(leaking(), pictures, [Picture(picture, "octo, photograph 1")]).html()
     assert "0.83" in page and "95 % within 0.82 to 0.84" in page
     assert "region of shelly" in page and "0.780" in page
     assert "&lt;b&gt;.png" in page and "<b>.png" not in page
     assert page.count("<img") == 2, "the picture that is there, and the photograph"
     assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+
+def test_of_many_pictures_the_best_and_the_worst_are_shown_and_all_are_told(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), "#c2512c").save(picture)
+    each = [{"image": index / 40} for index in range(40)]
+    scores = Scores.read(answer(pictures=40, each=each), ["octo"])
+    page = score_report(scores, [Scored(f"picture {index}", picture) for index in range(40)]).html()
+    assert page.count("<img") == PICTURES_LIMIT
+    assert f'alt="picture 39: image {39 / 40:.2f}"' in page and 'alt="picture 0: image 0.00"' in page
+    assert 'alt="picture 20' not in page
+    assert all(f'<th scope="row">picture {index}</th>' in page for index in range(40))
 
 
 def test_a_trend_is_the_mean_of_each_step_and_goes_its_way_in_words() -> None:

@@ -1,0 +1,246 @@
+"""The score screen: pictures ticked, concepts and a prompt to compare them with, and what a CLIP finds."""
+
+import html
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from spectral_diffusion.diffusion.gallery import list_concepts
+from spectral_diffusion.diffusion.score_page import Scored, score_report
+from spectral_diffusion.diffusion.score_words import in_words
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.jobs.queue import Job
+from spectral_diffusion.jobs.specs import ScoreSpec
+from spectral_diffusion.studio import choosing, trend
+from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.picture_cards import ticked_pictures
+from spectral_diffusion.studio.score_result import result_html, result_view
+from spectral_diffusion.studio.score_table import score_table, table_of
+from spectral_diffusion.studio.scoring import about_training, kept_picture, score_jobs, scores_of, submit_pictures
+from spectral_diffusion.studio.shell import Shell
+from spectral_diffusion.studio.watching import POLL_SECONDS, status_lines, watch
+
+_WELCOME = (
+    "How faithful are pictures? A CLIP compares them with the photographs of your concepts and with the prompt, and "
+    "says which concept leaks into which. It does not see whether a picture is good: look at it too."
+)
+
+
+def build(shell: Shell, tab: gr.Tab) -> None:
+    """The screen."""
+    watching = gr.State([])
+    timer = gr.Timer(POLL_SECONDS, active=False)
+    status = gr.HTML("", elem_id="score-status", js_on_load=None, render=False)
+    gr.Markdown(_WELCOME, elem_classes="hint")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=6, min_width=320):
+            chosen = choosing.build(shell)
+        with gr.Column(scale=6, min_width=320):
+            concepts = gr.Dropdown(
+                label="Compare with concepts, from left to right",
+                info="With several, each picture is cut into equal columns, one a concept: their order matters.",
+                choices=[],
+                multiselect=True,
+                elem_id=shell.hint(
+                    "score-concepts",
+                    "Whose photographs the pictures are compared with. Choose them in the order in which they stand.",
+                ),
+            )
+            prompt = gr.Textbox(
+                label="Compare with a prompt",
+                placeholder="empty: the one that the pictures tell themselves",
+                lines=1,
+                max_lines=4,
+                elem_id=shell.hint("score-prompt", "What was asked for. Tokens are read as their class words."),
+            )
+            run = gr.Button(
+                "Score",
+                variant="primary",
+                size="lg",
+                elem_id=shell.hint("score-run", "Compare the ticked and the uploaded pictures."),
+            )
+            status.render()
+            earlier = gr.Dropdown(
+                label="Result",
+                choices=[],
+                visible=False,
+                elem_id=shell.hint("score-earlier", "What was scored before, the newest first."),
+            )
+            result = result_view(elem_id="score-result")
+    table = score_table(elem_id="score-table")
+    with gr.Row():
+        write = gr.Button(
+            "Download report",
+            visible=False,
+            elem_id=shell.hint("score-report", "All of this screen's results as one HTML file that needs no network."),
+        )
+        written = gr.DownloadButton("Report", elem_id="score-report-file", elem_classes="score-hidden")
+    trends = trend.build(shell, watching, timer, status)
+    shown = [earlier, result, table, write]
+
+    def refresh(desk: Desk, kept: Any, cards: Any, before: Any, current: Any, training: Any, wanted: Any) -> list[Any]:
+        names = [name for name in wanted if isinstance(name, str)] if isinstance(wanted, list) else []
+        training_wanted = wanted.get("job") if isinstance(wanted, dict) else None
+        now, ticked = choosing.refreshed(desk, kept, cards, names)
+        open_jobs = [job for job in desk.jobs(open_only=True) if isinstance(job.spec, ScoreSpec)]
+        return [
+            *choosing.values(desk, now, ticked),
+            _concept_choices(desk, now, ticked, before),
+            [job.id for job in open_jobs],
+            gr.Timer(active=bool(open_jobs)),
+            status_lines(desk, open_jobs),
+            *shown_values(desk, current),
+            *trend.trend_values(desk, training_wanted or training, opened=training_wanted is not None),
+            [],
+        ]
+
+    def follow(desk: Desk, kept: Any, cards: Any, before: Any) -> list[Any]:
+        ticked = ticked_pictures(cards)
+        return [_concept_choices(desk, kept, ticked, before), choosing.noted(desk, kept, ticked)]
+
+    def begin(desk: Desk, open_jobs: list[str], cards: Any, files: Any, folders: Any, text: Any) -> list[Any]:
+        job = submit_pictures(
+            desk, ticked_pictures(cards), choosing.uploads(files), choosing.names(folders), str(text or "")
+        )
+        return watch(desk, job, open_jobs)
+
+    def poll(desk: Desk, open_jobs: list[str], training: Any) -> list[Any]:
+        return _poll(desk, open_jobs, training)
+
+    def choose(desk: Desk, job_id: Any) -> list[Any]:
+        return shown_values(desk, job_id)[1:]
+
+    def report(desk: Desk, current: Any, training: Any) -> Any:
+        with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
+            return gr.DownloadButton(value=desk.show(write_report(desk, current, training, Path(folder))))
+
+    def score(desk: Desk, pictures: list[str], concepts: list[str], prompt: str | None = None) -> dict:
+        """Score pictures: names of yours, folders of concepts from left to right, a prompt or none. Answers the job."""
+        return submit_pictures(desk, choosing.names(pictures), (), choosing.names(concepts), prompt).to_dict()
+
+    shell.refresh(
+        tab,
+        refresh,
+        [chosen.state, chosen.cards, concepts, earlier, trends.training, shell.to_score],
+        [*chosen.outputs, concepts, watching, timer, status, *shown, *trends.outputs, shell.to_score],
+    )
+    shell.on(chosen.cards.change, follow, [chosen.state, chosen.cards, concepts], [concepts, chosen.state], quiet=True)
+    inputs = [watching, chosen.cards, chosen.files, concepts, prompt]
+    shell.on(run.click, begin, inputs, [watching, timer, status])
+    shell.on(prompt.submit, begin, inputs, [watching, timer, status])
+    shell.on(
+        timer.tick, poll, [watching, trends.training], [watching, timer, status, *shown, *trends.outputs], quiet=True
+    )
+    shell.on(earlier.input, choose, earlier, shown[1:], quiet=True)
+    shell.on(write.click, report, [earlier, trends.training], written).success(
+        None, None, None, js=_DOWNLOAD, api_visibility="private"
+    )
+    shell.offer(score, "score")
+
+
+def shown_values(desk: Desk, job_id: Any = None) -> list[Any]:
+    """The result of a job: values of the list of results, the words, the table and the button of the report.
+
+    Args:
+        desk: Whose.
+        job_id: Which of their score jobs; another value, or None: the last one that is done.
+
+    Raises:
+        InputError: The scores cannot be read.
+    """
+    done = [job for job in score_jobs(desk) if job.state == "done"]
+    job = next((job for job in done if job.id == job_id), done[0] if done else None)
+    if job is None:
+        return [gr.Dropdown(choices=[], value=None, visible=False), "", {}, gr.Button(visible=False)]
+    scores = scores_of(job)
+    return [
+        gr.Dropdown(choices=[(_label(other), other.id) for other in done], value=job.id, visible=True),
+        result_html(scores),
+        table_of(desk, job, scores),
+        gr.Button(visible=True),
+    ]
+
+
+def write_report(desk: Desk, job_id: Any, training_id: Any, folder: Path) -> Path:
+    """Write all that the screen shows as one page.
+
+    Args:
+        desk: Whose.
+        job_id: The scoring of pictures, or None.
+        training_id: The training whose trend is shown, or None.
+        folder: Where to.
+
+    Raises:
+        InputError: There is nothing to report.
+    """
+    trends = [found for _, found in trend.trends_of(desk, training_id)]
+    if not job_id and not trends:
+        raise InputError("there is nothing to report yet", "score some pictures first")
+    scores, pictures, name = None, [], f"training_{training_id}"
+    if job_id:
+        job = desk.job(job_id)
+        scores, pictures, name = scores_of(job), _report_pictures(desk, job), f"scores_{job.id}"
+    path = folder / f"{name}.html"
+    score_report(scores, pictures, (), trends).save(path)
+    return path
+
+
+def _report_pictures(desk: Desk, job: Job) -> list[Scored]:
+    spec = job.spec
+    assert isinstance(spec, ScoreSpec), "only a score job has scores"
+    return [Scored(image.name, kept_picture(desk, spec, index)) for index, image in enumerate(spec.images)]
+
+
+def _concept_choices(desk: Desk, kept: Any, ticked: list[str], before: Any) -> Any:
+    """The concepts to choose from. A choice that nobody made follows the pictures that are ticked."""
+    known = [concept for concept in list_concepts(desk.workspace) if not concept.fault]
+    choices = [(f"{concept.name} {concept.token}", concept.folder) for concept in known]
+    own = [name for name in choosing.names(before) if name in {concept.folder for concept in known}]
+    follows = not own or own == choosing.suggested(kept)
+    return gr.Dropdown(choices=choices, value=choosing.suggestion(desk, ticked) if follows else own)
+
+
+def _poll(desk: Desk, open_jobs: list[str], training_id: Any) -> list[Any]:
+    jobs = []
+    for job_id in open_jobs:
+        try:
+            jobs.append(desk.job(job_id))
+        except InputError:
+            continue
+    waiting = [job for job in jobs if job.is_open]
+    failed = [job for job in jobs if job.state == "failed"]
+    for job in failed:
+        gr.Warning(html.escape(f"{job.title}: {job.error}"), duration=15)
+    done = [job for job in jobs if job.state == "done"]
+    pictures = [job for job in done if about_training(job) is None]
+    samples = [about for job in done if (about := about_training(job)) is not None]
+    return [
+        [job.id for job in waiting],
+        gr.Timer(active=bool(waiting)),
+        status_lines(desk, waiting or failed),
+        *(shown_values(desk, pictures[-1].id) if pictures else [gr.skip()] * 4),
+        *(trend.trend_values(desk, training_id or samples[0][0], opened=True) if samples else trend.unchanged()),
+    ]
+
+
+def _label(job: Job) -> str:
+    assert isinstance(job.spec, ScoreSpec), "only a score job has scores"
+    when = time.strftime("%d %b %H:%M", time.localtime(job.created))
+    count = len(job.spec.images)
+    compared = in_words([kept.name for kept in job.spec.references]) or "their prompt"
+    return f"{when}: {count} picture{'s' if count > 1 else ''} with {compared}"
+
+
+# The file is there when this runs; the link to it follows within a frame or two.
+_DOWNLOAD = """
+() => new Promise(resolve => {
+  const tell = (left) => {
+    const link = document.querySelector('#score-report-file[href], #score-report-file a[href]');
+    if (link) { link.click(); resolve(); } else if (left) { setTimeout(() => tell(left - 1), 50); } else { resolve(); }
+  };
+  setTimeout(() => tell(60), 50);
+})
+"""
