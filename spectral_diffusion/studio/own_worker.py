@@ -21,6 +21,11 @@ _QUICK_ENDS = 3
 _LOG_LIMIT_BYTES = 2**20
 
 
+def log_path(root: Path) -> Path:
+    """Where the worker of a workspace says what it does."""
+    return root / "jobs" / "worker.log"
+
+
 class OwnWorker:
     """Sees to it that there is a worker as long as the studio lives, and a little longer if it dies.
 
@@ -45,7 +50,7 @@ class OwnWorker:
     @property
     def log_path(self) -> Path:
         """What it says."""
-        return self._root / "jobs" / "worker.log"
+        return log_path(self._root)
 
     def start(self) -> None:
         """Begin; returns at once."""
