@@ -80,7 +80,8 @@ def build_app(
     outer.add_exception_handler(Refusal, _refused)
     outer.router.routes.append(file_route(grants.folder))
     if accounts is not None and sessions is not None:
-        outer.router.routes.extend(Login(accounts, sessions, throttle or Throttle()).routes())
+        throttle = Throttle() if throttle is None else throttle
+        outer.router.routes.extend(Login(accounts, sessions, throttle).routes())
     blocks.api_open = False
     gradio.mount_gradio_app(
         outer,

@@ -2,11 +2,21 @@
 
 from collections.abc import Iterator
 
+import argon2
 import httpx
 import pytest
 
+from spectral_diffusion.studio import accounts
 from tests.studio.pages import PAGES
 from tests.studio.serving import Served, served, small_page, uploaded
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Passwords of tests need not be kept from anybody."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        yield
 
 
 @pytest.fixture(scope="module", params=sorted(PAGES))

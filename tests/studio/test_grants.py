@@ -1,0 +1,112 @@
+"""Laws of whose is what: nothing is anybody's until it was given to them, and memory is bounded."""
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.studio import claims as claims_module
+from spectral_diffusion.studio import grants as grants_module
+from spectral_diffusion.studio.claims import Claims
+from spectral_diffusion.studio.grants import Grants
+
+
+@pytest.fixture
+def grants(tmp_path: Path) -> Grants:
+    return Grants(tmp_path / "cache")
+
+
+def test_what_is_shown_to_one_is_not_shown_to_another(grants: Grants, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a picture")
+    shown = grants.show("ada", tmp_path / "a.png")
+    assert Path(shown).read_bytes() == b"a picture" and Path(shown).name == "a.png"
+    assert Path(shown).is_relative_to(grants.folder)
+    assert grants.allows("ada", shown)
+    assert not grants.allows("ben", shown) and not grants.allows(None, shown)
+    assert grants.show("ben", tmp_path / "a.png") == shown and grants.allows("ben", shown)
+    assert grants.allows_content("ada", [{"path": shown}]) and not grants.allows_content(None, [{"path": shown}])
+
+
+def test_what_is_published_is_everybodys(grants: Grants, tmp_path: Path) -> None:
+    (tmp_path / "logo.png").write_bytes(b"logo")
+    shown = grants.publish(tmp_path / "logo.png")
+    assert all(grants.allows(user, shown) for user in ("ada", "ben", None))
+
+
+def test_only_files_of_the_folder_can_be_given(grants: Grants) -> None:
+    for path in ("/etc/passwd", f"{grants.folder}/../x", str(grants.folder), f"{grants.folder}x/y"):
+        grants.allow("ada", path)
+        grants.allow_all(path)
+        assert not grants.allows("ada", path) and not grants.allows("ada", os.path.abspath(path))
+
+
+def test_what_is_no_file_is_not_shown(grants: Grants, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "missing", tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError):
+            grants.show("ada", path)
+
+
+def test_memory_is_bounded_for_each_user_alone(grants: Grants, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grants_module, "FILES_A_USER", 10)
+    grants.allow("ada", f"{grants.folder}/h/ada")
+    for number in range(100):
+        grants.allow("ben", f"{grants.folder}/h/{number}")
+    assert grants.allows("ada", f"{grants.folder}/h/ada")
+    assert sum(grants.allows("ben", f"{grants.folder}/h/{number}") for number in range(100)) == 10
+    monkeypatch.setattr(claims_module, "CLAIMS_A_USER", 10)
+    claims = Claims()
+    assert claims.take("ada", "session", "adas")
+    assert all(claims.take("ben", "session", str(number)) for number in range(100))
+    assert not claims.take("ben", "session", "adas") and len(claims) == 11
+
+
+def test_a_claim_is_of_who_came_first() -> None:
+    claims = Claims()
+    assert claims.take("ada", "session", "x") and claims.take("ada", "session", "x")
+    assert not claims.take("ben", "session", "x") and not claims.take(None, "session", "x")
+    assert claims.take("ben", "event", "x")
+    assert claims.holds("ada", "session", "x") and not claims.holds("ben", "session", "x")
+    assert not claims.holds("ada", "session", "unknown") and not claims.holds(None, "session", "unknown")
+    assert claims.is_anothers("ben", "session", "x") and not claims.is_anothers("ben", "session", "unknown")
+
+
+def test_ordinary_content_passes(grants: Grants) -> None:
+    own = f"{grants.folder}/hash/é file (1) 100%.png"
+    grants.allow("ada", own)
+    for content in (
+        [], {}, None, 1.5, True, "a cat", "/", "..", "", "file=", "a file=b", "100% /tmp %zz %", "x" * 10**6,
+        [{"path": own, "url": f"http://h:1/gradio_api/file={quote(own)}", "meta": {"_type": "gradio.FileData"}}],
+        [{"path": None}, {"path": ""}, {"url": None}, {"url": "data:image/png;base64,AAAA"}],
+        "https://example.com is a fine place", "\0", {"a\0": "~"},
+    ):  # fmt: skip
+        assert grants.allows_content("ada", content), content
+
+
+@hypothesis.given(
+    dots=st.lists(st.sampled_from(["./", "/", "x/../", "%2e/", ""]), max_size=4),
+    start=st.sampled_from(
+        ["", "/", "file=", "/gradio_api/file=", "http://h/gradio_api/file=", "file://", "http://h/file/"]
+    ),
+    encoded=st.integers(0, 2),
+    place=st.sampled_from(["text", "path", "url", "key", "list", "deep"]),
+)
+def test_no_spelling_of_anothers_file_passes(
+    tmp_path_factory: pytest.TempPathFactory, dots: list[str], start: str, encoded: int, place: str
+) -> None:
+    grants = Grants(tmp_path_factory.getbasetemp() / "cache")
+    theirs = f"{grants.folder}/hash/secret.png"
+    grants.allow("ada", theirs)
+    spelling = f"{os.path.dirname(theirs)}/{''.join(dots)}secret.png"
+    for _ in range(encoded):
+        spelling = quote(spelling, safe="/")
+    spelling = start + spelling
+    content = {
+        "text": spelling, "path": {"path": spelling}, "url": {"url": spelling}, "key": {spelling: 1},
+        "list": [["a", spelling]], "deep": {"a": [{"b": {"c": spelling}}]},
+    }[place]  # fmt: skip
+    assert not grants.allows_content("ben", content)
