@@ -1,0 +1,363 @@
+"""Who holds which columns of the model, from the ledger and the adapter files, and how concepts get theirs."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
+from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts
+from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.jobs.specs import TrainSpec
+from spectral_diffusion.ledger import Claim, free_slots
+from spectral_diffusion.spectrum import ColumnSlot
+from spectral_diffusion.studio.desk import Desk
+
+if TYPE_CHECKING:
+    from spectral_diffusion.diffusion.facts import BaseFacts
+
+HoldingState = Literal["trained", "in training", "half-trained", "reserved"]
+_SHOWN_LETTERS = 60
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Columns and who has them.
+
+    Args:
+        concept: Its name.
+        slot: The columns.
+        state: What lies in them: a finished adapter, a training that has not ended, a checkpoint, or nothing yet.
+        files: The adapter files that change these columns.
+        token: The concept's token, where it is known.
+        is_noted: Whether the ledger says so; columns of adapter files are held whatever it says.
+    """
+
+    concept: str
+    slot: ColumnSlot
+    state: HoldingState
+    files: tuple[str, ...] = ()
+    token: str | None = None
+    is_noted: bool = True
+
+
+@dataclass(frozen=True)
+class Board:
+    """The columns of the model as they are now.
+
+    Args:
+        facts: Of the model.
+        rank: Columns a slot, by the recipe.
+        holdings: Who holds what, by column.
+        without: Names of the concepts that hold nothing.
+        elsewhere: Names of the bases, other than this one, on which columns are held.
+    """
+
+    facts: "BaseFacts"
+    rank: int
+    holdings: tuple[Holding, ...]
+    without: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+
+    @property
+    def capacity(self) -> int:
+        """How many slots of the recipe's rank there are."""
+        return self.facts.capacity(self.rank)
+
+    @property
+    def free(self) -> list[int]:
+        """The numbers of the slots of which nobody holds a column."""
+        return free_slots((holding.slot for holding in self.holdings), self.rank, self.capacity)
+
+    @property
+    def concepts(self) -> list[str]:
+        """Everybody who holds columns or could."""
+        return sorted({holding.concept for holding in self.holdings}.union(self.without))
+
+    def of(self, concept: str) -> list[Holding]:
+        """What a concept holds."""
+        return [holding for holding in self.holdings if holding.concept == concept]
+
+    def columns(self, number: int) -> ColumnSlot:
+        """The columns of a slot.
+
+        Raises:
+            SlotError: There is no slot of that number.
+        """
+        if not 0 <= number < self.capacity:
+            there = f"the slots are 0 to {self.capacity - 1}" if self.capacity else "use a recipe of a smaller rank"
+            raise SlotError(f"slot {number} of {self.rank} columns does not exist on {self.facts.name}", there)
+        return ColumnSlot(number * self.rank, self.rank)
+
+    def energy(self, slot: ColumnSlot) -> float | None:
+        """Share of the spectral energy that these columns hold; None where it was not measured."""
+        told = slot.stop <= len(self.facts.column_energy)
+        return self.facts.energy(slot.start, slot.width) if told else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for programs."""
+        return {
+            "base": self.facts.name,
+            "rank": self.rank,
+            "columns": self.facts.narrowest,
+            "slots": self.capacity,
+            "free": self.free,
+            "energy": [self.energy(self.columns(number)) for number in range(self.capacity)],
+            "holders": [
+                {
+                    "concept": holding.concept,
+                    "start": holding.slot.start,
+                    "width": holding.slot.width,
+                    "state": holding.state,
+                    "files": list(holding.files),
+                    "noted": holding.is_noted,
+                }
+                for holding in self.holdings
+            ],
+            "without": list(self.without),
+        }
+
+
+def read_board(desk: Desk) -> Board:
+    """The columns of the model as they are now.
+
+    Raises:
+        InputError: The model was not read yet, or the ledger is damaged.
+    """
+    facts = desk.studio.facts
+    if facts is None:
+        raise InputError("the model has not been read yet", "wait until a worker has read it; it takes some seconds")
+    claims = desk.ledger.holders()
+    here = [claim for claim in claims if claim.on_base(facts.fingerprints)]
+    held, tokens = _in_files(desk, facts.fingerprints)
+    half, training = set(_half_trained(desk, facts.fingerprints)), concepts_in_training(desk)
+    holdings = []
+    for claim in here:
+        key = claim.concept, claim.slot
+        files = held.pop(key, [])
+        state: HoldingState = "trained" if files else "half-trained" if key in half else "reserved"
+        if claim.concept in training:
+            state = "in training"
+        holdings.append(Holding(*key, state, tuple(files), claim.token or tokens.get(key)))
+    holdings += [Holding(*key, "trained", tuple(files), tokens.get(key), False) for key, files in held.items()]
+    having = {holding.concept for holding in holdings}
+    return Board(
+        facts=facts,
+        rank=desk.studio.config.training.rank,
+        holdings=tuple(sorted(holdings, key=lambda holding: (holding.slot.start, holding.concept))),
+        without=tuple(dict.fromkeys(c.name for c in list_concepts(desk.workspace) if c.name not in having)),
+        elsewhere=tuple(sorted({claim.base for claim in claims if claim not in here})),
+    )
+
+
+def concepts_in_training(desk: Desk) -> set[str]:
+    """The concepts whose training waits or runs.
+
+    Raises:
+        InputError: The queue cannot be reached.
+    """
+    specs = [job.spec for job in desk.jobs(open_only=True)]
+    return {concept.name for spec in specs if isinstance(spec, TrainSpec) for concept in spec.concepts}
+
+
+def assign(desk: Desk, concept: str, slot: int | Literal["auto"]) -> ColumnSlot:
+    """Reserve a slot for a concept, or move its reservation. What is trained stays where it was trained.
+
+    Args:
+        desk: Whose.
+        concept: Its name.
+        slot: Number of the slot, or "auto" for what it holds already or else the first free one.
+
+    Raises:
+        InputError: There is no such concept, or its training has not ended.
+        SlotError: Somebody else holds columns of the slot, and is named; there is no such slot, or none is free; or the
+            concept is trained in other columns.
+    """
+    board = read_board(desk)
+    summary = _known(desk, board, concept)
+    if concept in concepts_in_training(desk):
+        raise InputError(f"{concept} is in a training that has not ended", "wait for it, or cancel it in Train")
+    lost = trained(board, concept)
+    if lost is not None and lost.slot.start % lost.slot.width == 0:
+        if slot != "auto" and board.columns(slot) != lost.slot:
+            raise SlotError(
+                f"{concept} is trained in {lost.slot}: its adapter changes these and no others",
+                "train it again in another slot, or delete its adapter in Files",
+            )
+        return _claim(desk, board, concept, lost.slot.width, lost.slot.start // lost.slot.width, lost.token)
+    half = next((holding for holding in board.of(concept) if holding.state == "half-trained"), None)
+    if half is not None:
+        if slot != "auto" and board.columns(slot) != half.slot:
+            raise SlotError(
+                f"{concept} is half-trained in {half.slot}: its checkpoint changes these and no others",
+                "go on with its training, or release it first to begin anew elsewhere",
+            )
+        return half.slot
+    return _claim(desk, board, concept, board.rank, slot, (summary.token if summary else None) or None)
+
+
+def assign_all(desk: Desk) -> dict[str, ColumnSlot]:
+    """A slot for every concept that has none, the first free ones.
+
+    Returns:
+        What was reserved for whom; empty where everybody has a slot.
+
+    Raises:
+        SlotError: No more slots are free; those that were get theirs before.
+    """
+    board, given = read_board(desk), dict[str, ColumnSlot]()
+    training = concepts_in_training(desk)
+    for concept in board.without:
+        if concept not in training:
+            given[concept] = assign(desk, concept, "auto")
+    return given
+
+
+def release(desk: Desk, concept: str) -> ColumnSlot:
+    """Give a reservation back.
+
+    Raises:
+        InputError: The concept holds nothing, is in training, or is trained.
+    """
+    board = read_board(desk)
+    held = board.of(str(concept))
+    noted = next((holding for holding in held if holding.is_noted), None)
+    if noted is None and not held:
+        names = ", ".join(sorted({holding.concept for holding in board.holdings}))
+        raise InputError(f"{_short(concept)} holds no slot", f"release one of: {names}" if names else "none is held")
+    if concept in concepts_in_training(desk):
+        raise InputError(f"{concept} is in a training that has not ended", "wait for it, or cancel it in Train")
+    if noted is None or noted.state == "trained":
+        lies = noted or held[0]
+        raise InputError(
+            f"{concept} is trained: {lies.slot} are changed by {', '.join(lies.files)}",
+            "delete that in Files, and its columns are free",
+        )
+    for claim in desk.ledger.holders():
+        if claim.concept == concept and claim.on_base(board.facts.fingerprints):
+            desk.ledger.release(concept, claim.base)
+    return noted.slot
+
+
+def note_lost(desk: Desk) -> list[str]:
+    """Tell the ledger of columns that adapter files hold and it does not know.
+
+    Returns:
+        Names of the concepts that it knows now.
+
+    Raises:
+        InputError: The ledger cannot be read or written.
+    """
+    board = read_board(desk)
+    noted = []
+    for holding in lost(board):
+        # Where two files changed one column, who has it is for people to settle.
+        with suppress(SlotError):
+            assign(desk, holding.concept, "auto")
+            noted.append(holding.concept)
+    return noted
+
+
+def lost(board: Board) -> list[Holding]:
+    """Columns that adapter files hold and the ledger does not know, one for each concept that has none noted there."""
+    found: dict[str, Holding] = {}
+    for holding in board.holdings:
+        others = board.of(holding.concept)
+        if not holding.is_noted and not any(o.is_noted and o.state in ("trained", "in training") for o in others):
+            found.setdefault(holding.concept, holding)
+    return [*found.values()]
+
+
+def trained(board: Board, concept: str) -> Holding | None:
+    """Where a concept is trained; of several places the one that the ledger knows."""
+    found = [holding for holding in board.of(concept) if holding.files]
+    return min(found, key=lambda holding: not holding.is_noted, default=None)
+
+
+def check_free(board: Board, concept: str, number: int) -> ColumnSlot:
+    """The columns of a slot that a concept could have.
+
+    Raises:
+        SlotError: There is no such slot, or others hold columns of it, and are named.
+    """
+    slot = board.columns(number)
+    others = [h for h in board.holdings if h.concept != concept and h.slot.overlaps(slot)]
+    if others:
+        names = ", ".join(f"{holding.concept} ({holding.slot})" for holding in others)
+        raise SlotError(f"slot {number} ({slot}) is held by {names}", _remedy(board))
+    return slot
+
+
+def folder_of(desk: Desk, concept: str) -> ConceptSummary | None:
+    """The folder of a concept's photographs, if there is one."""
+    return next((summary for summary in list_concepts(desk.workspace) if summary.name == concept), None)
+
+
+def _known(desk: Desk, board: Board, concept: str) -> ConceptSummary | None:
+    summary = folder_of(desk, concept)
+    if summary is None and not board.of(concept):
+        names = ", ".join(board.concepts)
+        raise InputError(
+            f"there is no concept {_short(concept)}", f"choose one of: {names}" if names else "make one in Concepts"
+        )
+    return summary
+
+
+def _claim(
+    desk: Desk, board: Board, concept: str, width: int, slot: int | Literal["auto"], token: str | None
+) -> ColumnSlot:
+    in_files = [
+        Claim(
+            concept=holding.concept,
+            base=board.facts.name,
+            fingerprints=board.facts.fingerprints,
+            start=holding.slot.start,
+            width=holding.slot.width,
+        )
+        for holding in board.holdings
+        if holding.files
+    ]
+    capacity = board.facts.capacity(width)
+    try:
+        return desk.ledger.claim(
+            board.facts.name, board.facts.fingerprints, concept, width, capacity, slot, token, in_files
+        )
+    except SlotError as error:
+        # The ledger's own remedies are commands.
+        raise SlotError(error.what, _remedy(board) if capacity else "use a recipe of a smaller rank") from error
+
+
+def _remedy(board: Board) -> str:
+    free = board.free
+    if not free:
+        return "no slot is free: release a reservation, delete an adapter in Files, or train with a smaller rank"
+    some = ", ".join(map(str, free[:5]))
+    return f"free are {some}{' and more' if len(free) > 5 else ''}; or release what is reserved there"
+
+
+def _in_files(
+    desk: Desk, fingerprints: Mapping[str, str]
+) -> tuple[dict[tuple[str, ColumnSlot], list[str]], dict[tuple[str, ColumnSlot], str]]:
+    """The columns that adapter files change, each with the files and with the token there."""
+    held: dict[tuple[str, ColumnSlot], list[str]] = {}
+    tokens: dict[tuple[str, ColumnSlot], str] = {}
+    # Fusing may rename tokens: what a file of one concept says of its token counts more.
+    for summary in sorted(desk.adapters(), key=lambda summary: summary.is_fused):
+        for part in () if summary.fault else summary.parts:
+            if any(fingerprints.get(component) == digest for component, digest in part.fingerprints.items()):
+                held.setdefault((part.name, part.slot), []).append(summary.file_name)
+                for token in part.tokens:
+                    tokens.setdefault((part.name, part.slot), token)
+    return held, tokens
+
+
+def _half_trained(desk: Desk, fingerprints: Mapping[str, str]) -> Iterator[tuple[str, ColumnSlot]]:
+    for path in sorted((desk.workspace.adapters / FOLDER).glob("*.safetensors")):
+        with suppress(InputError):
+            claim = read_claim(path)
+            if claim.on_base(fingerprints):
+                yield claim.concept, claim.slot
+
+
+def _short(text: object) -> str:
+    return repr(str(text)[:_SHOWN_LETTERS])
