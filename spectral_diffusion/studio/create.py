@@ -146,7 +146,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         now = [card.value() for card in adapter_cards(desk, strengths)]
         note, prompts = _after_ticking(desk, now)
         running = [job.id for job in desk.jobs(open_only=True) if job.spec and job.spec.kind in ("generate", "grid")]
-        return [now, note, prompts, text or prompts[0], running, gr.Timer(active=bool(running)), None]
+        return [now, note, prompts, text or prompts[0], running, gr.Timer(active=bool(running)), []]
 
     def tick(desk: Desk, value: Any, text: str, prompts_before: Any) -> list[Any]:
         note, prompts = _after_ticking(desk, value)
