@@ -42,7 +42,7 @@ class Advanced:
     flip: gr.Checkbox
     seed: gr.Number
     sample_every: gr.Number
-    slot: gr.Number
+    slot: gr.Textbox
 
     @property
     def all(self) -> list[Any]:
@@ -89,13 +89,11 @@ def build(shell: Shell, recipe: gr.Radio) -> Advanced:
                     "train-rank", "Columns of a slot. More hold more of a concept, and fewer concepts fit."
                 ),
             )
-            slot = gr.Number(
-                None,
+            slot = gr.Textbox(
+                "",
                 label="Slot",
                 placeholder="automatic",
-                precision=0,
-                minimum=0,
-                maximum=_SLOT_LIMIT,
+                max_lines=1,
                 elem_id=shell.hint(
                     "train-slot",
                     "Number of the first concept's slot; the next ones follow. Empty: each keeps its own, or gets the "
@@ -192,4 +190,11 @@ def read_recipe(config: Config, name: Any, steps: Any = None, *others: Any) -> t
     told = {key: value for key, value in values.items() if value is not None}
     slot = others[len(_KEYS) - 1] if len(others) >= len(_KEYS) else None
     changed = config.override({**recipe_of(name).overrides(config, own), **told})
-    return changed, "auto" if slot is None else whole(slot, "slot", 0, _SLOT_LIMIT)
+    return changed, _slot(slot)
+
+
+def _slot(text: Any) -> int | Literal["auto"]:
+    told = str(text or "").strip().lower()
+    if told in ("", "auto", "automatic"):
+        return "auto"
+    return whole(int(told) if told.isdecimal() and len(told) < 10 else None, "slot", 0, _SLOT_LIMIT)

@@ -111,12 +111,14 @@ _CSS = """
 .jobs p { color: var(--body-text-color-subdued); margin: 8px 2px; }
 .job { margin: 0; padding: 2px; }
 .job button { display: grid; gap: 2px; width: 100%; min-height: 44px; padding: 8px 12px; text-align: left;
-  cursor: pointer; border-radius: 8px; border: 1px solid var(--border-color-primary);
+  cursor: pointer; font-size: var(--text-md); border-radius: 8px; border: 1px solid var(--border-color-primary);
   background: var(--block-background-fill); color: var(--body-text-color); overflow-wrap: anywhere; }
 .job button:hover { border-color: var(--color-accent); }
 .job button[aria-pressed=true] { border-color: var(--color-accent); box-shadow: inset 3px 0 0 var(--color-accent); }
-.job span { color: var(--body-text-color-subdued); font-size: var(--text-sm); font-variant-numeric: tabular-nums; }
+.job b { font-weight: 600; }
+.job span { font-weight: 400; font-size: var(--text-sm); color: var(--body-text-color-subdued);
+  font-variant-numeric: tabular-nums; }
 .job.failed span { color: var(--error-text-color, inherit); }
-.job progress { width: 100%; height: 8px; accent-color: var(--color-accent); }
+.job progress { width: 100%; height: 8px; }
 .job button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 1px; }
 """

@@ -47,16 +47,27 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1280px !important; width: 100%; margin: 0 auto !important; }
+.gradio-container .block:not(.padded) > .html-container { padding: 0; }
 .gradio-container h1 { font-size: 1.5rem; letter-spacing: -.02em; margin: 0; }
 .masthead { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 16px; }
 .masthead p { margin: 0; color: var(--body-text-color-subdued); }
 .masthead form { margin-left: auto; }
+#concepts-editor { position: sticky; top: 8px; align-self: flex-start; }
 .hint, .hint p { color: var(--body-text-color-subdued); font-size: var(--text-sm); margin: 0; overflow-wrap: anywhere; }
 .notice { border-left: 3px solid var(--color-accent); padding: 8px 12px; border-radius: 4px;
   background: var(--background-fill-secondary); overflow-wrap: anywhere; }
 .progress-line { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; }
-.progress-line progress { flex: 1 1 160px; height: 10px; accent-color: var(--color-accent); }
+.progress-line progress { flex: 1 1 160px; height: 10px; }
+.gradio-container progress { appearance: none; border: 0; border-radius: 99px; overflow: hidden;
+  background: var(--border-color-primary); }
+.gradio-container progress::-webkit-progress-bar { background: transparent; }
+.gradio-container progress::-webkit-progress-value { background: var(--color-accent); border-radius: 99px; }
+.gradio-container progress::-moz-progress-bar { background: var(--color-accent); border-radius: 99px; }
+.gradio-container progress:indeterminate { animation: to-and-fro 2s ease-in-out infinite alternate;
+  background: linear-gradient(90deg, transparent 40%, var(--color-accent) 40% 60%, transparent 60%) 0 0 / 300% 100%
+  var(--border-color-primary); }
+@keyframes to-and-fro { from { background-position: 25% 0; } to { background-position: 75% 0; } }
 .scroll { overflow-x: auto; }
 .scroll table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 .scroll th, .scroll td { text-align: left; padding: 6px 10px; border-top: 1px solid var(--border-color-primary); }

@@ -1,11 +1,12 @@
 """The train screen: concepts ticked, a recipe, and trainings as they go on, whoever watches."""
 
 import html
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.gallery import list_concepts, thumbnail
+from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts, thumbnail
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio import advanced, training_detail
@@ -17,7 +18,7 @@ from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, RECIPES
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.training_detail import adapters_of
 from spectral_diffusion.studio.training_list import look, nothing_shown, tick, training
-from spectral_diffusion.studio.training_plan import TrainingPlan, describe_recipe
+from spectral_diffusion.studio.training_plan import TrainingPlan, describe_recipe, why_not
 
 POLL_SECONDS = 1.0
 
@@ -103,7 +104,7 @@ def concept_cards(desk: Desk, before: Any) -> list[Card]:
     Raises:
         InputError: It is no value of cards.
     """
-    concepts = [concept for concept in list_concepts(desk.workspace) if not concept.fault]
+    concepts = [concept for concept in list_concepts(desk.workspace) if not why_not(concept)]
     if before:
         on = {card.id for card in ticked(before)}
     else:
@@ -114,7 +115,7 @@ def concept_cards(desk: Desk, before: Any) -> list[Card]:
             title=concept.name,
             text=f"{concept.count} photograph{'' if concept.count == 1 else 's'}"
             + (", trained already" if concept.has_adapter else ""),
-            image=desk.address(thumbnail(concept.cover, 96)) if concept.cover else "",
+            image=_cover(desk, concept),
             on=concept.folder in on,
             hint=f"{concept.token}: {concept.description or concept.class_word}",
         )
@@ -122,13 +123,19 @@ def concept_cards(desk: Desk, before: Any) -> list[Card]:
     ]
 
 
-def told_faults(desk: Desk) -> str:
+def _cover(desk: Desk, concept: ConceptSummary) -> str:
+    # Its header was sound; what else is wrong with it is told when it is trained.
+    with suppress(InputError):
+        return desk.address(thumbnail(concept.cover, 96)) if concept.cover else ""
+    return ""
+
+
+def told_faults(desk: Desk) -> Any:
     """Which concepts cannot be trained, and why."""
-    faults = [(concept.name, concept.fault) for concept in list_concepts(desk.workspace) if concept.fault]
-    if not faults:
-        return ""
+    faults = [(concept.name, fault) for concept in list_concepts(desk.workspace) if (fault := why_not(concept))]
     lines = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(fault)}</li>" for name, fault in faults)
-    return f'<div class="notice">These wait for something in Concepts:<ul>{lines}</ul></div>'
+    said = f'<div class="notice">These wait for something in Concepts:<ul>{lines}</ul></div>'
+    return gr.HTML(said, visible=bool(faults))
 
 
 def read_plan(desk: Desk, chosen: Any, recipe: Any, *values: Any) -> TrainingPlan:

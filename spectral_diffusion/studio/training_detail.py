@@ -13,7 +13,7 @@ from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import TrainSpec
-from spectral_diffusion.studio.curve import curve_view, loss_curve
+from spectral_diffusion.studio.curve import Points, curve_view, loss_curve
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.training_plan import describe_recipe
@@ -154,11 +154,16 @@ def detail_values(
         gr.Column(visible=True) if fresh else skip,
         _headline(desk, job, ahead),
         *(_buttons(desk, job, sure=sure, samples=bool(pictures)) if changed or fresh else [skip] * 5),
-        loss_curve(losses, steps_each(job.spec)) if fresh or now["points"] != shown.get("points") else skip,
-        pictures if fresh or now["samples"] != shown.get("samples") else skip,
+        _curve(losses, steps_each(job.spec)) if fresh or now["points"] != shown.get("points") else skip,
+        gr.Gallery(pictures, visible=bool(pictures)) if fresh or now["samples"] != shown.get("samples") else skip,
         skip if said is None else said,
     ]
     return values, now
+
+
+def _curve(losses: Mapping[str, Points], steps: int) -> Any:
+    drawn = loss_curve(losses, steps)
+    return gr.HTML(drawn, visible=bool(drawn))
 
 
 def adapters_of(desk: Desk, job: Job) -> list[str]:
@@ -209,5 +214,5 @@ def _headline(desk: Desk, job: Job, ahead: int) -> str:
 _CSS = """
 .training { display: grid; gap: 8px; overflow-wrap: anywhere; }
 .training h3, .training p { margin: 0; }
-.training progress { width: 100%; height: 12px; accent-color: var(--color-accent); }
+.training progress { width: 100%; height: 12px; }
 """

@@ -82,7 +82,8 @@ def _values(
         detail, kept = detail_values(desk, found, ahead.get(wanted or "", 0), shown)
     others = [job for job in open_jobs if not _trains(job)]
     state = {**kept, "rows": value, "open": sorted(job.id for job in open_jobs)}
-    return [value, status_lines(desk, others), gr.Timer(active=bool(open_jobs)), *detail, state]
+    told = gr.HTML(status_lines(desk, others), visible=bool(others))
+    return [value, told, gr.Timer(active=bool(open_jobs)), *detail, state]
 
 
 def _trains(job: Job) -> bool:

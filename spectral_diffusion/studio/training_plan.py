@@ -62,8 +62,8 @@ class TrainingPlan:
             concept = known.get(folder) if isinstance(folder, str) else None
             if concept is None:
                 raise InputError(f"there is no concept {str(folder)[:60]!r} any more", "choose another")
-            if concept.fault:
-                raise InputError(f"{concept.name} cannot be trained: {concept.fault}", "mend it in Concepts")
+            if fault := why_not(concept):
+                raise InputError(f"{concept.name} cannot be trained: {fault}", "mend it in Concepts")
             chosen.append(concept)
         return cls(tuple(chosen), config, slot)
 
@@ -138,6 +138,11 @@ class TrainingPlan:
                         f"{twice} is being trained already: {job.title} is {job.state}",
                         "wait for it, or cancel it first",
                     )
+
+
+def why_not(concept: ConceptSummary) -> str:
+    """Why a concept cannot be trained, or nothing."""
+    return concept.fault or ("" if concept.count else "it has no photographs yet")
 
 
 def describe_recipe(config: Config) -> str:

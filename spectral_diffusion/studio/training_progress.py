@@ -69,7 +69,8 @@ class TrainingProgress:
             case "running" if self.concept is not None:
                 of = f" ({self.number} of {self.concepts})" if self.concepts > 1 else ""
                 left = f", about {duration(self.seconds_left)} left" if self.seconds_left else ""
-                return f"{self.concept}{of}: step {job.progress.step} of {job.progress.steps}{left}"
+                each = self.steps // self.concepts
+                return f"{self.concept}{of}: step {self.step - (self.number - 1) * each} of {each}{left}"
             case "running":
                 return job.progress.stage or "starting"
             case "done":
