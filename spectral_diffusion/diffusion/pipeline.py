@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
@@ -34,6 +34,14 @@ SIZE_FACTOR = 4
 
 class RepeatWarning(UserWarning):
     """A picture is repeated on other versions or another device than it was drawn on."""
+
+
+class SizeLimits(NamedTuple):
+    """What both sides of a picture must be a multiple of, and the shortest and longest side, in pixels."""
+
+    step_px: int
+    min_px: int
+    max_px: int
 
 
 @dataclass(frozen=True)
@@ -253,6 +261,12 @@ def read_settings(path: Path) -> GenerationSettings:
     return GenerationSettings.from_png_text(read_png_text(path))
 
 
+def size_limits(base: Base) -> SizeLimits:
+    """The sizes that a base can draw."""
+    step_px = lcm(SIZE_STEP_PX, base.latent_scale)
+    return SizeLimits(step_px, base.native_size // SIZE_FACTOR, base.native_size * SIZE_FACTOR)
+
+
 @contextmanager
 def _adapted(base: Base, fused: FusedAdapter | None) -> Iterator[None]:
     if fused is None:
@@ -323,8 +337,7 @@ def _draw(
 
 
 def _check_size(base: Base, width_px: int, height_px: int) -> None:
-    step = lcm(SIZE_STEP_PX, base.latent_scale)
-    low, high = base.native_size // SIZE_FACTOR, base.native_size * SIZE_FACTOR
+    step, low, high = size_limits(base)
     if any(side % step or not low <= side <= high for side in (width_px, height_px)):
         raise InputError(
             f"{base.name} cannot draw {width_px} x {height_px} pixels",

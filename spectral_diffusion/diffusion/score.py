@@ -75,10 +75,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class AlignmentScore:
-    """Alignment with the reference photographs and with the prompt; None where nothing was given to compare with."""
+    """Alignment with the reference photographs and with the prompt; None where nothing was given to compare with.
+
+    `image_each` and `text_each` are those of every picture, in the order given; empty where the mean is None.
+    """
 
     image: Estimate | None
     text: Estimate | None
+    image_each: tuple[float, ...] = ()
+    text_each: tuple[float, ...] = ()
 
 
 def alignment(
@@ -111,12 +116,9 @@ def alignment(
         )
     grouped = _grouping(len(images), trials)
     vectors = scorer.embed_images(images)
-    image_score = text_score = None
-    if references:
-        image_score = Estimate.of(grouped((vectors @ scorer.embed_images(references).T).mean(dim=1)), seed)
-    if prompt is not None:
-        text_score = Estimate.of(grouped(_text_cosines(scorer, vectors, prompt, class_words)), seed)
-    return AlignmentScore(image_score, text_score)
+    cosines = (vectors @ scorer.embed_images(references).T).mean(dim=1) if references else None
+    fitting = _text_cosines(scorer, vectors, prompt, class_words) if prompt is not None else None
+    return _score(cosines, fitting, grouped, seed)
 
 
 def alignment_of_parts(
@@ -145,10 +147,10 @@ def alignment_of_parts(
     for box, references in parts:
         crops = scorer.embed_images([box.crop(image) for image in images])
         means += (crops @ scorer.embed_images(references).T).mean(dim=1) / len(parts)
-    text_score = None
+    fitting = None
     if prompt is not None:
-        text_score = Estimate.of(grouped(_text_cosines(scorer, scorer.embed_images(images), prompt, class_words)), seed)
-    return AlignmentScore(Estimate.of(grouped(means), seed), text_score)
+        fitting = _text_cosines(scorer, scorer.embed_images(images), prompt, class_words)
+    return _score(means, fitting, grouped, seed)
 
 
 @dataclass(frozen=True)
@@ -159,11 +161,13 @@ class LeakMatrix:
         concepts: Names; region i is where concept i was asked for.
         similarity: Mean cosine, row = region, column = concept.
         own: For every region, how often its own concept is the nearest one.
+        each: The cosines of every picture, in the order given.
     """
 
     concepts: tuple[str, ...]
     similarity: tuple[tuple[float, ...], ...]
     own: tuple[Estimate, ...]
+    each: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 def leak_matrix(
@@ -199,14 +203,30 @@ def leak_matrix(
             cosines[:, region, concept] = (crops @ vectors.T).mean(dim=1)
     nearest = cosines.argmax(dim=2)
     own = tuple(Estimate.of([(nearest[:, region] == region).double().tolist()], seed) for region in range(len(boxes)))
-    rows = tuple(tuple(row) for row in cosines.mean(dim=0).tolist())
-    return LeakMatrix(tuple(references), rows, own)
+    each = tuple(_rows(matrix) for matrix in cosines)
+    return LeakMatrix(tuple(references), _rows(cosines.mean(dim=0)), own, each)
 
 
 def plain_prompt(prompt: str, class_words: Mapping[str, str]) -> str:
     """A prompt in words a CLIP knows: every concept token replaced by its class word, or dropped when it has none."""
     words = re.sub(r"<[^<>\s]+>", lambda match: class_words.get(match.group(), ""), prompt)
     return " ".join(words.split())
+
+
+def _rows(matrix: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in matrix.tolist())
+
+
+def _score(
+    image: torch.Tensor | None,
+    text: torch.Tensor | None,
+    grouped: Callable[[torch.Tensor], list[list[float]]],
+    seed: int,
+) -> AlignmentScore:
+    """The score from the cosines of every picture."""
+    means = [None if values is None else Estimate.of(grouped(values), seed) for values in (image, text)]
+    each = [() if values is None else tuple(values.tolist()) for values in (image, text)]
+    return AlignmentScore(means[0], means[1], each[0], each[1])
 
 
 def _text_cosines(

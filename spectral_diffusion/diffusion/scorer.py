@@ -1,5 +1,6 @@
 """The CLIP that judges pictures: any model of open_clip, and toybox's own."""
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -63,6 +64,28 @@ class Scorer:
         """(n, width) float32 unit vectors on the CPU."""
         tokens = self.tokenizer(list(texts)).to(self.device)
         return self.model.encode_text(tokens, normalize=True).float().cpu()
+
+
+class OnceScorer(Scorer):
+    """A scorer that looks at every picture once, however often it is asked: same pixels, same vector.
+
+    Args:
+        scorer: Who looks.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__(
+            scorer.name, scorer.model, scorer.tokenizer, scorer.preprocess, scorer.device, crops=scorer.crops
+        )
+        self._seen: dict[tuple[tuple[int, int], bytes], torch.Tensor] = {}
+
+    def embed_images(self, images: Sequence[Image.Image], batch_size: int = 32) -> torch.Tensor:
+        """As a `Scorer` does."""
+        keys = [(image.size, hashlib.sha256(image.convert("RGB").tobytes()).digest()) for image in images]
+        new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._seen}
+        if new:
+            self._seen |= zip(new, super().embed_images(list(new.values()), batch_size), strict=True)
+        return torch.stack([self._seen[key] for key in keys])
 
 
 def default_scorer(*, toybox: bool) -> str:

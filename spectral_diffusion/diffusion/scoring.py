@@ -20,10 +20,29 @@ from spectral_diffusion.diffusion.score import (
     columns,
     leak_matrix,
 )
-from spectral_diffusion.diffusion.scorer import Scorer, default_scorer, load_scorer
+from spectral_diffusion.diffusion.scorer import OnceScorer, default_scorer, load_scorer
 from spectral_diffusion.diffusion.settings import GenerationSettings
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.images import read_image
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """What was found about one picture.
+
+    Args:
+        image, text: Its alignment with photographs and prompt; None where nothing was given to compare with.
+        leaks: How alike each of its regions (rows) is to each concept, where there are several.
+    """
+
+    image: float | None
+    text: float | None
+    leaks: tuple[tuple[float, ...], ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        values: dict[str, Any] = {"image": self.image, "text": self.text}
+        return values if self.leaks is None else {**values, "leaks": self.leaks}
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,14 @@ class ScoredPictures:
     leaks: LeakMatrix | None
     wordless: tuple[str, ...] = ()
 
+    @property
+    def each(self) -> tuple[PictureScore, ...]:
+        """What was found about every picture, in the order given."""
+        nothing = (None,) * self.count
+        leaks = nothing if self.leaks is None else self.leaks.each
+        images, texts = self.score.image_each or nothing, self.score.text_each or nothing
+        return tuple(PictureScore(*found) for found in zip(images, texts, leaks, strict=True))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         values: dict[str, Any] = {"scorer": self.scorer, "prompt": self.prompt, "pictures": self.count}
@@ -57,7 +84,7 @@ class ScoredPictures:
                 "similarity": self.leaks.similarity,
                 "own_is_nearest": [_as_dict(estimate) for estimate in self.leaks.own],
             }
-        return values
+        return {**values, "each": [picture.to_dict() for picture in self.each]}
 
 
 def score_pictures(
@@ -103,7 +130,7 @@ def score_pictures(
             class_words |= record.class_words
     class_words |= {concept.token: concept.class_word for concept in concepts}
     unknown = sorted(set(re.findall(r"<[^<>\s]+>", prompt or "")) - set(class_words))
-    clip: Scorer = load(scorer or default_scorer(toybox=by_toybox), device=device)
+    clip = OnceScorer(load(scorer or default_scorer(toybox=by_toybox), device=device))
     boxes = columns(len(concepts))
     leaks = None
     if len(concepts) > 1:

@@ -11,7 +11,16 @@ from spectral_diffusion.errors import BaseMismatchError, InputError, SlotError
 from spectral_diffusion.fusion.fused import FusedAdapter, FusedPart, load_fused, read_strengths
 from spectral_diffusion.fusion.slots import OVERLAP_TOLERANCE
 
-__all__ = ["FusedAdapter", "FusedPart", "OverlapWarning", "fuse", "fuse_files", "load_fused"]
+__all__ = [
+    "FusedAdapter",
+    "FusedPart",
+    "OverlapWarning",
+    "fuse",
+    "fuse_files",
+    "fuse_parts",
+    "load_fused",
+    "rename_tokens",
+]
 
 
 class OverlapWarning(UserWarning):
@@ -51,7 +60,9 @@ def fuse(
     scale = 1.0 if factor_scale is None else factor_scale
     parts = [
         FusedPart(adapter=adapter, strength=strength, factor_scale=scale)
-        for adapter, strength in zip(_renamed(adapters, rename or {}), read_strengths(adapters, strengths), strict=True)
+        for adapter, strength in zip(
+            rename_tokens(adapters, rename or {}), read_strengths(adapters, strengths), strict=True
+        )
     ]
     if not allow_other_base:
         _check_one_base(adapters)
@@ -74,9 +85,29 @@ def fuse_files(
         InputError: See `fuse`; or files that were fused with different factor scales.
         AdapterFileError: One is not an adapter.
     """
-    parts = []
-    for path, strength in files:
-        parts += [(part, part.strength * strength) for part in load_fused(path).parts]
+    return fuse_parts(
+        [(load_fused(path).parts, strength) for path, strength in files],
+        factor_scale=factor_scale,
+        on_overlap=on_overlap,
+        rename=rename,
+        allow_other_base=allow_other_base,
+    )
+
+
+def fuse_parts(
+    read: Sequence[tuple[Sequence[FusedPart], float]],
+    *,
+    factor_scale: float | None = None,
+    on_overlap: Literal["refuse", "warn"] = "refuse",
+    rename: Mapping[str, str] | None = None,
+    allow_other_base: bool = False,
+) -> FusedAdapter:
+    """The same as `fuse_files`, of files that were read before: the parts of each, with its strength.
+
+    Raises:
+        InputError: See `fuse_files`.
+    """
+    parts = [(part, part.strength * strength) for held, strength in read for part in held]
     kept = {part.factor_scale for part, _ in parts}
     if factor_scale is None and len(kept) > 1:
         raise InputError(
@@ -93,7 +124,12 @@ def fuse_files(
     )
 
 
-def _renamed(adapters: Sequence[Adapter], rename: Mapping[str, str]) -> list[Adapter]:
+def rename_tokens(adapters: Sequence[Adapter], rename: Mapping[str, str]) -> list[Adapter]:
+    """The adapters with new words by old ones; of several with the old word the last one is renamed.
+
+    Raises:
+        InputError: No adapter has the old word, or the new one is no word.
+    """
     renamed = list(adapters)
     for old, new in rename.items():
         holders = [index for index, adapter in enumerate(renamed) if old in adapter.tokens]

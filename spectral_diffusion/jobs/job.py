@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job_folder import folder_name
 from spectral_diffusion.jobs.progress import FILE, Progress
 from spectral_diffusion.jobs.registry import WorkerRow
-from spectral_diffusion.jobs.specs import Spec, read_spec
+from spectral_diffusion.jobs.specs import Spec, TrainSpec, place_of_base, read_spec
 from spectral_diffusion.jobs.store import Store
 
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 OPEN_STATES: tuple[State, ...] = ("queued", "running", "paused")
+_COST_OF_A_STEP = (
+    "method", "rank", "targets", "train_text_encoder", "layerwise_tokens", "resolution_px", "batch_size",
+    "micro_batch_size", "prior_weight", "cutmix_probability", "cutmix_wide_probability", "cutmix_background_target",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,14 @@ def spec_of(status: Any) -> Spec | None:
         return read_spec(status.input["args"][0])
     except (InputError, KeyError, TypeError, IndexError):
         return None
+
+
+def costs_alike(spec: Spec | None, config: Config) -> bool:
+    """Whether a job is a training whose steps cost as much as those of a recipe: the same work on the same base."""
+    if not isinstance(spec, TrainSpec) or spec.config.get("base") != place_of_base(config.base):
+        return False
+    then, now = spec.config.get("training"), config.training.model_dump(mode="json")
+    return isinstance(then, dict) and all(then.get(key) == now[key] for key in _COST_OF_A_STEP)
 
 
 def _state(status: Any, living: Mapping[str, WorkerRow]) -> tuple[State, str | None]:

@@ -15,11 +15,11 @@ from dbos import error as dbos_error
 from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import QUEUE, WORKFLOW, Database
-from spectral_diffusion.jobs.job import OPEN_STATES, Job, State, job_of, spec_of
+from spectral_diffusion.jobs.job import OPEN_STATES, Job, State, costs_alike, job_of, spec_of
 from spectral_diffusion.jobs.job_folder import JobFolder, folder_name
 from spectral_diffusion.jobs.progress import LOSSES, Progress, read_losses
 from spectral_diffusion.jobs.registry import Registry, WorkerRow
-from spectral_diffusion.jobs.specs import Spec, costs_alike, priority
+from spectral_diffusion.jobs.specs import Spec, priority
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.names import printable
 

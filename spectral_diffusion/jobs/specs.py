@@ -1,94 +1,34 @@
 """What a job is: plain values that fit into JSON. Files are named by where they lie in the store."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from spectral_diffusion.config import DEFAULT_BASE, Config, Prompt
+from spectral_diffusion.config import DEFAULT_BASE, Prompt
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.names import is_reserved, printable, slug
+from spectral_diffusion.jobs.inputs import (
+    AdapterInput,
+    AdapterPlace,
+    ConceptInput,
+    Finite,
+    Fusing,
+    Home,
+    ImageInput,
+    Label,
+    Name,
+    StorePlace,
+    Values,
+)
 
-SHA256 = r"^[0-9a-f]{64}$"
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-
-
-def _check_concept(name: str) -> str:
-    if slug(name) != name:
-        raise ValueError("is not the name of a concept's folder")
-    return name
-
-
-def _check_place(place: str) -> str:
-    parts = place.split("/")
-    odd = any(is_reserved(part) or part != printable(part) or set(part) & _FORBIDDEN for part in parts)
-    if odd or any(part.startswith((".", "~")) or part != part.strip() for part in parts) or "" in parts:
-        raise ValueError("is no name that every system can have, or leads out of the store")
-    if parts[0].lower() == "jobs" or parts[-1].lower().startswith(("ledger.json", "jobs.sqlite")):
-        raise ValueError("is where the queue itself is kept")
-    return place
+CELLS_LIMIT = 100
+Part = TypeVar("Part", bound=Values)
 
 
-def _check_home(place: str) -> str:
-    return _check_place(place) if place else place
-
-
-Home = Annotated[str, Field(max_length=1000), AfterValidator(_check_home)]
-"""The workspace's folder in the store, empty where it is the store itself."""
-_FORBIDDEN = frozenset('\\:*?"<>|')
-ConceptName = Annotated[Name, AfterValidator(_check_concept)]
-"""A name that is one folder, and no path."""
-StorePlace = Annotated[str, Field(max_length=1000), AfterValidator(_check_place)]
-"""A file or folder by its name in the store, and no path out of it."""
-AdapterPlace = Annotated[StorePlace, Field(pattern=r"\.safetensors$")]
-"""The same for an adapter's file."""
-Finite = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
-
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AdapterInput(_Spec):
-    """An adapter or fused file.
-
-    Args:
-        blob: sha256 of the file, its name in the store.
-        name: What the person called it.
-        strength: Scales its change.
-    """
-
-    blob: str = Field(pattern=SHA256)
-    name: Name
-    strength: Finite = 1.0
-
-
-class ConceptInput(_Spec):
-    """A concept: sha256 of the zip that holds its photographs, captions, masks and settings, and its name."""
-
-    blob: str = Field(pattern=SHA256)
-    name: ConceptName
-
-
-class ImageInput(_Spec):
-    """A picture: sha256 of the file, and what the person called it."""
-
-    blob: str = Field(pattern=SHA256)
-    name: Name
-
-
-class Fusing(_Spec):
-    """How adapters go together; see `fusion.fuse`."""
-
-    adapters: tuple[AdapterInput, ...] = ()
-    rename: dict[str, str] = {}
-    factor_scale: float | None = Field(default=None, ge=-10, le=10, allow_inf_nan=False)
-    on_overlap: Literal["refuse", "warn"] = "refuse"
-    allow_other_base: bool = False
-
-
-class TrainSpec(_Spec):
+class TrainSpec(Values):
     """Train concepts.
 
     Args:
@@ -112,7 +52,7 @@ class TrainSpec(_Spec):
         return f"train {', '.join(concept.name for concept in self.concepts)}"
 
 
-class FuseSpec(_Spec):
+class FuseSpec(Values):
     """Fuse adapters into one file.
 
     Args:
@@ -130,28 +70,32 @@ class FuseSpec(_Spec):
         return f"fuse {', '.join(adapter.name for adapter in self.fusing.adapters)}"
 
 
-class GenerateSpec(_Spec):
-    """Draw pictures.
+class Drawing(Values):
+    """How one picture is drawn: all values as for `generate`; without sizes the base's own."""
+
+    prompt: Prompt
+    negative_prompt: Prompt
+    seed: int = Field(ge=0, lt=2**63)
+    steps: int = Field(ge=1, le=1000)
+    guidance_scale: float = Field(ge=1, le=100, allow_inf_nan=False)
+    width_px: int | None = Field(default=None, ge=16, le=4096)
+    height_px: int | None = Field(default=None, ge=16, le=4096)
+
+
+class GenerateSpec(Drawing):
+    """Draw pictures, all alike but for their seeds.
 
     Args:
         base: The model to load.
         fusing: The concepts.
-        prompt, negative_prompt, seed, count, steps, guidance_scale, width_px, height_px: As for `generate`; without
-            sizes the base's own.
+        count: How many, from the seed on.
         out: The folder, from the root of the store.
     """
 
     kind: Literal["generate"] = "generate"
     base: Name
     fusing: Fusing
-    prompt: Prompt
-    negative_prompt: Prompt
-    seed: int = Field(ge=0, lt=2**63)
     count: int = Field(ge=1, le=10_000)
-    steps: int = Field(ge=1, le=1000)
-    guidance_scale: float = Field(ge=1, le=100, allow_inf_nan=False)
-    width_px: int | None = Field(default=None, ge=16, le=4096)
-    height_px: int | None = Field(default=None, ge=16, le=4096)
     out: StorePlace = "images"
 
     @property
@@ -160,7 +104,88 @@ class GenerateSpec(_Spec):
         return f"draw {self.count} x {' '.join(self.prompt.split())[:60]}"
 
 
-class ScoreSpec(_Spec):
+class GridCell(Drawing):
+    """One picture of a grid.
+
+    Args:
+        strengths: Of each adapter of the grid, in place of its own there; None leaves it out, with its tokens. None
+            at all: all adapters as they are there.
+        label: Written below the picture.
+    """
+
+    strengths: tuple[Finite | None, ...] = ()
+    label: Label = ""
+
+
+class GridSpec(Values):
+    """Draw pictures of different settings, and lay them out as one.
+
+    Args:
+        base: The model to load.
+        fusing: The concepts.
+        cells: The pictures, row by row.
+        columns: How many there are in a row.
+        column_labels, row_labels: Written above and beside; none, or one for each.
+        heading: Written over all.
+        out: The folder, from the root of the store.
+    """
+
+    kind: Literal["grid"] = "grid"
+    base: Name
+    fusing: Fusing
+    cells: tuple[GridCell, ...] = Field(min_length=1, max_length=CELLS_LIMIT)
+    columns: int = Field(ge=1, le=CELLS_LIMIT)
+    column_labels: tuple[Label, ...] = ()
+    row_labels: tuple[Label, ...] = ()
+    heading: Label = ""
+    out: StorePlace = "images"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        adapters = len(self.fusing.adapters)
+        for cell in self.cells:
+            if len(cell.strengths) not in (0, adapters):
+                raise ValueError(f"a cell has {len(cell.strengths)} strengths for {adapters} adapters")
+        for labels, count, what in (
+            (self.column_labels, self.columns, "columns"),
+            (self.row_labels, self.rows, "rows"),
+        ):
+            if len(labels) not in (0, count):
+                raise ValueError(f"there are {len(labels)} labels for {count} {what}")
+        return self
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are; the last one may be shorter."""
+        return -(-len(self.cells) // self.columns)
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return f"draw a grid of {len(self.cells)} pictures"
+
+    def strengths_of(self, cell: GridCell) -> tuple[float | None, ...]:
+        """Of each adapter in a cell."""
+        return cell.strengths or tuple(adapter.strength for adapter in self.fusing.adapters)
+
+
+class DescribeSpec(Values):
+    """Find out what there is to know of a base and a recipe.
+
+    Args:
+        config: The whole recipe.
+    """
+
+    kind: Literal["describe"] = "describe"
+    config: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return f"read the model {Path(str(self.config.get('base', ''))).name[:60]}"
+
+
+class ScoreSpec(Values):
     """Score pictures.
 
     Args:
@@ -184,7 +209,7 @@ class ScoreSpec(_Spec):
         return f"score {len(self.images)} pictures"
 
 
-class DemoSpec(_Spec):
+class DemoSpec(Values):
     """The whole job on the sample concepts.
 
     Args:
@@ -204,14 +229,12 @@ class DemoSpec(_Spec):
         return "demo"
 
 
-Spec = Annotated[TrainSpec | FuseSpec | GenerateSpec | ScoreSpec | DemoSpec, Field(discriminator="kind")]
+Spec = Annotated[
+    TrainSpec | FuseSpec | GenerateSpec | GridSpec | DescribeSpec | ScoreSpec | DemoSpec, Field(discriminator="kind")
+]
 _SPEC: TypeAdapter[Spec] = TypeAdapter(Spec)
 # Who draws a picture waits for it; who trains does something else meanwhile.
 _QUICK, _LONG = 1, 2
-_COST_OF_A_STEP = (
-    "method", "rank", "targets", "train_text_encoder", "layerwise_tokens", "resolution_px", "batch_size",
-    "micro_batch_size", "prior_weight", "cutmix_probability", "cutmix_wide_probability", "cutmix_background_target",
-)  # fmt: skip
 
 
 def read_spec(values: Any) -> Spec:
@@ -233,14 +256,34 @@ def build_spec(kind: str, **values: Any) -> Any:
     Raises:
         InputError: Naming every value that is out of bounds.
     """
-    try:
+    with _told(kind):
         return _SPEC.validate_python({"kind": kind, **values})
+
+
+def build_part(part: type[Part], **values: Any) -> Part:
+    """A part of a job.
+
+    Raises:
+        InputError: Naming every value that is out of bounds.
+    """
+    with _told(""):
+        return part.model_validate(values)
+
+
+@contextmanager
+def _told(kind: str) -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
-        faults = "; ".join(
-            f"{fault['loc'][-1]} {str(fault.get('input'))[:60]!r}: {fault['msg'].lower()}"
-            for fault in error.errors()[:5]
-        )
+        faults = "; ".join(_fault_words(fault, kind) for fault in error.errors()[:5])
         raise InputError(f"the job cannot be queued: {faults}", "correct these values") from error
+
+
+def _fault_words(fault: Any, kind: str) -> str:
+    said = fault["msg"].removeprefix("Value error, ").lower()
+    at = ".".join(map(str, fault["loc"])).removeprefix(kind).removeprefix(".")
+    # Values that do not go together are each in bounds.
+    return f"{at} {str(fault.get('input'))[:60]!r}: {said}" if at else said
 
 
 def blobs(spec: Spec) -> set[str]:
@@ -251,9 +294,9 @@ def blobs(spec: Spec) -> set[str]:
             inputs += spec.concepts
         case ScoreSpec():
             inputs += [*spec.references, *spec.images]
-        case FuseSpec() | GenerateSpec():
+        case FuseSpec() | GenerateSpec() | GridSpec():
             inputs += spec.fusing.adapters
-        case DemoSpec():
+        case DemoSpec() | DescribeSpec():
             pass
     return {kept.blob for kept in inputs}
 
@@ -261,14 +304,6 @@ def blobs(spec: Spec) -> set[str]:
 def place_of_base(name: str) -> str:
     """A base's name as a worker elsewhere in the file system finds it."""
     return str(Path(name).resolve()) if Path(name).is_dir() and name != DEFAULT_BASE else name
-
-
-def costs_alike(spec: Spec | None, config: Config) -> bool:
-    """Whether a job is a training whose steps cost as much as those of a recipe: the same work on the same base."""
-    if not isinstance(spec, TrainSpec) or spec.config.get("base") != place_of_base(config.base):
-        return False
-    then, now = spec.config.get("training"), config.training.model_dump(mode="json")
-    return isinstance(then, dict) and all(then.get(key) == now[key] for key in _COST_OF_A_STEP)
 
 
 def priority(spec: Spec) -> int:

@@ -6,7 +6,7 @@ Whatever happens to the person's files after that, the job does what was asked w
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,20 +16,23 @@ from PIL import Image
 from spectral_diffusion.archives import unpack
 from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.dataset import MASK_SUFFIX, Concept, load_concept
+from spectral_diffusion.diffusion.prompts import unknown_tokens
 from spectral_diffusion.diffusion.wording import SETTINGS_FILE, settings_text
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.fusion import FusedAdapter, fuse_files
+from spectral_diffusion.fusion import FusedAdapter, fuse_files, load_fused
 from spectral_diffusion.images import read_image
+from spectral_diffusion.jobs.adapter_set import AdapterSet
+from spectral_diffusion.jobs.inputs import AdapterInput, ConceptInput, Fusing, ImageInput
 from spectral_diffusion.jobs.specs import (
-    AdapterInput,
-    ConceptInput,
     DemoSpec,
+    DescribeSpec,
     FuseSpec,
-    Fusing,
     GenerateSpec,
-    ImageInput,
+    GridCell,
+    GridSpec,
     ScoreSpec,
     TrainSpec,
+    build_part,
     build_spec,
     place_of_base,
 )
@@ -63,7 +66,7 @@ def train_spec(
     return build_spec(
         "train",
         concepts=keep_concepts(store, concepts),
-        config={**config.model_dump(mode="json"), "base": place_of_base(config.base)},
+        config=_recipe(config),
         slot=slot,
         home=store.home(workspace),
         out=place,
@@ -86,17 +89,30 @@ def fuse_spec(
     """
     fuse_files(files, **rules)
     place = store.place(workspace, out)
-    adapters = tuple(
-        AdapterInput(blob=store.add_blob(path), name=path.name, strength=strength) for path, strength in files
-    )
-    return build_spec("fuse", fusing=Fusing(adapters=adapters, **rules), out=place)
+    return build_spec("fuse", fusing=_keep_files(store, files, rules), out=place)
+
+
+def fusing_of(store: Store, files: Sequence[tuple[Path, float]], **rules: Any) -> Fusing:
+    """Adapters and how they go together, kept as they are; other strengths of the same files keep nothing new.
+
+    Args:
+        store: As for `train_spec`.
+        files: Adapter files with their strengths; none is no adapter.
+        rules: As for `fusion.fuse_files`.
+
+    Raises:
+        InputError: They cannot be fused, see `fuse_files`; or the store cannot be written to.
+    """
+    if files:
+        fuse_files(files, **rules)
+    return _keep_files(store, files, rules)
 
 
 def generate_spec(
     store: Store,
     workspace: Workspace,
     base: str,
-    fused: FusedAdapter | None,
+    fused: FusedAdapter | Fusing | None,
     *,
     allow_other_base: bool = False,
     out: Path | None = None,
@@ -107,7 +123,7 @@ def generate_spec(
     Args:
         store, workspace: As for `train_spec`.
         base: The model, by its name.
-        fused: The concepts, with strengths and renamed tokens.
+        fused: The concepts, with strengths and renamed tokens; or their files, see `fusing_of`.
         allow_other_base: As for `generate`.
         out: Folder of the pictures; by default the workspace's.
         values: Prompt, seed and all else that `GenerateSpec` holds.
@@ -122,6 +138,64 @@ def generate_spec(
         out=store.place(workspace, out or workspace.images),
         **values,
     )
+
+
+def grid_spec(
+    store: Store,
+    workspace: Workspace,
+    base: str,
+    files: Sequence[tuple[Path, float]],
+    cells: Sequence[GridCell | Mapping[str, Any]],
+    *,
+    columns: int,
+    column_labels: Sequence[str] = (),
+    row_labels: Sequence[str] = (),
+    heading: str = "",
+    out: Path | None = None,
+    **rules: Any,
+) -> GridSpec:
+    """Pictures of different settings and one sheet of them, as a job.
+
+    Args:
+        store, workspace: As for `train_spec`.
+        base: The model, by its name.
+        files: Adapter files, with the strengths of cells that name none.
+        cells: The pictures, row by row, as `GridCell` or its values. Adapters that share no cell need not go together.
+        columns, column_labels, row_labels, heading: See `GridSpec`.
+        out: Folder of the pictures and the sheet; by default the workspace's.
+        rules: How the adapters go together, as for `fusing_of`.
+
+    Raises:
+        InputError: A value is out of bounds; adapters of a cell cannot be fused; a prompt names a token that none of
+            its cell's adapters has; or see `train_spec`.
+    """
+    place = store.place(workspace, out or workspace.images)
+    adapters = AdapterSet([load_fused(path).parts for path, _ in files], **rules)
+    spec: GridSpec = build_spec(
+        "grid",
+        base=place_of_base(base),
+        fusing=_keep_files(store, files, rules),
+        cells=[cell.model_dump() if isinstance(cell, GridCell) else dict(cell) for cell in cells],
+        columns=columns,
+        column_labels=tuple(column_labels),
+        row_labels=tuple(row_labels),
+        heading=heading,
+        out=place,
+    )
+    for number, cell in enumerate(spec.cells, start=1):
+        fused = adapters.fused(spec.strengths_of(cell))
+        known = tuple(fused.tokens) if fused is not None else ()
+        for unknown in unknown_tokens(cell.prompt, known)[:1]:
+            raise InputError(
+                f"the prompt of picture {number} names {unknown}, which none of its adapters provides",
+                f"use {', '.join(known)}, or plain words" if known else "give it an adapter, or use plain words",
+            )
+    return spec
+
+
+def describe_spec(config: Config) -> DescribeSpec:
+    """Finding out what there is to know of a base and a recipe, as a job."""
+    return build_spec("describe", config=_recipe(config))
 
 
 def score_spec(
@@ -216,7 +290,21 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _keep_fused(store: Store, fused: FusedAdapter | None, allow_other_base: bool) -> Fusing:
+def _recipe(config: Config) -> dict[str, Any]:
+    return {**config.model_dump(mode="json"), "base": place_of_base(config.base)}
+
+
+def _keep_files(store: Store, files: Sequence[tuple[Path, float]], rules: Mapping[str, Any]) -> Fusing:
+    """Keep adapter files as they are.
+
+    Raises:
+        InputError: A strength is out of bounds, or the store cannot be written to.
+    """
+    adapters = [{"blob": store.add_blob(path), "name": path.name, "strength": strength} for path, strength in files]
+    return build_part(Fusing, adapters=adapters, **{rule: value for rule, value in rules.items() if value is not None})
+
+
+def _keep_fused(store: Store, fused: FusedAdapter | Fusing | None, allow_other_base: bool) -> Fusing:
     """Keep concepts that are fused already, with their strengths and renamed tokens, as one file.
 
     Raises:
@@ -224,18 +312,11 @@ def _keep_fused(store: Store, fused: FusedAdapter | None, allow_other_base: bool
     """
     if fused is None:
         return Fusing()
+    if isinstance(fused, Fusing):
+        return fused.model_copy(update={"allow_other_base": fused.allow_other_base or allow_other_base})
     with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
         path = Path(folder) / "fused.safetensors"
         fused.save(path)
         blob = store.add_blob(path)
     names = "+".join(part.adapter.name for part in fused.parts)[:255]
     return Fusing(adapters=(AdapterInput(blob=blob, name=names),), allow_other_base=allow_other_base)
-
-
-def adapter_files(store: Store, fusing: Fusing) -> list[tuple[Path, float]]:
-    """The kept files of adapters, with their strengths, as `fuse_files` takes them.
-
-    Raises:
-        InputError: One is gone.
-    """
-    return [(store.blob(adapter.blob), adapter.strength) for adapter in fusing.adapters]

@@ -13,14 +13,28 @@ from spectral_diffusion.diffusion.samples import sampler
 from spectral_diffusion.diffusion.scoring import score_pictures
 from spectral_diffusion.diffusion.settings import file_stem
 from spectral_diffusion.diffusion.trainer import StepReport, check_place, train_concepts
+from spectral_diffusion.images import read_image, save_png
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.ledger import ledger_of
 from spectral_diffusion.jobs.progress import ProgressWriter
-from spectral_diffusion.jobs.specs import DemoSpec, FuseSpec, GenerateSpec, ScoreSpec, Spec, TrainSpec
+from spectral_diffusion.jobs.specs import (
+    DemoSpec,
+    DescribeSpec,
+    FuseSpec,
+    GenerateSpec,
+    GridSpec,
+    ScoreSpec,
+    Spec,
+    TrainSpec,
+)
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.jobs.submission import kept_concepts
 from spectral_diffusion.jobs.warm import Warm
+from spectral_diffusion.sheets import SHEET_PIXEL_LIMIT, labelled_grid
+
+GRID_KEY = "spectral_diffusion_grid"
+"""Of the text in a sheet that holds its job."""
 
 
 class Stopped(BaseException):
@@ -97,6 +111,10 @@ def run_task(spec: Spec, tools: Tools) -> Outcome:
             return _fuse(spec, tools)
         case GenerateSpec():
             return _generate(spec, tools)
+        case GridSpec():
+            return _grid(spec, tools)
+        case DescribeSpec():
+            return _describe(spec, tools)
         case ScoreSpec():
             return _score(spec, tools)
         case DemoSpec():
@@ -206,6 +224,78 @@ def _generate(spec: GenerateSpec, tools: Tools) -> Outcome:
         )
     files = {name: f"{spec.out}/{name}" for name in names}
     return Outcome(files, {"pictures": [{"file": files[name], "seed": seed} for name, seed in seeds.items()]})
+
+
+def _grid(spec: GridSpec, tools: Tools) -> Outcome:
+    base = _base(tools, spec.base)
+    # Named after the job and the place in the grid, so that it is the same file however often it is drawn.
+    names = [
+        f"{file_stem(cell.prompt, cell.seed)}_{tools.folder.id}_{number:02d}.png"
+        for number, cell in enumerate(spec.cells)
+    ]
+    steps = sum(cell.steps for cell in spec.cells)
+    before = 0
+    for cell, name in zip(spec.cells, names, strict=True):
+        path = tools.folder.work / name
+
+        def tell(step: int, _: int, before: int = before) -> None:
+            tools.check_stop()
+            tools.progress.tell(stage="drawing", step=before + step, steps=steps)
+
+        if not path.exists():
+            (picture,) = generate(
+                base,
+                tools.warm.fused(tools.store, spec.fusing, spec.strengths_of(cell)),
+                cell.prompt,
+                seed=cell.seed,
+                steps=cell.steps,
+                guidance_scale=cell.guidance_scale,
+                width_px=cell.width_px or base.native_size,
+                height_px=cell.height_px or base.native_size,
+                negative_prompt=cell.negative_prompt,
+                allow_other_base=spec.fusing.allow_other_base,
+                on_step=tell,
+            )
+            save_generated(picture, path)
+        before += cell.steps
+    tools.check_stop()
+    sheet = f"grid_{tools.folder.id}.png"
+    # A hundred large pictures would not go into memory.
+    side_px = int((SHEET_PIXEL_LIMIT / len(names)) ** 0.5)
+    drawn = labelled_grid(
+        [read_image(tools.folder.work / name, max_side_px=side_px) for name in names],
+        spec.columns,
+        column_labels=spec.column_labels,
+        row_labels=spec.row_labels,
+        captions=[cell.label for cell in spec.cells],
+        heading=spec.heading,
+    )
+    save_png(drawn, tools.folder.work / sheet, {GRID_KEY: spec.model_dump_json()})
+    files = {name: f"{spec.out}/{name}" for name in (sheet, *names)}
+    pictures = [
+        {
+            "file": files[name],
+            "seed": cell.seed,
+            "label": cell.label,
+            "row": number // spec.columns,
+            "column": number % spec.columns,
+        }
+        for number, (cell, name) in enumerate(zip(spec.cells, names, strict=True))
+    ]
+    return Outcome(files, {"sheet": files[sheet], "columns": spec.columns, "pictures": pictures})
+
+
+def _describe(spec: DescribeSpec, tools: Tools) -> Outcome:
+    from spectral_diffusion.diffusion.facts import describe_base
+
+    config = tools.recipe(spec.config)
+    base = _base(tools, config.base)
+
+    def tell(stage: str, step: int, steps: int) -> None:
+        tools.check_stop()
+        tools.progress.tell(stage=stage, step=step, steps=steps)
+
+    return Outcome({}, describe_base(base, config, on_progress=tell).model_dump(mode="json"))
 
 
 def _seeds(spec: GenerateSpec) -> range:
