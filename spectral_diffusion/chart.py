@@ -8,7 +8,7 @@ from typing import NamedTuple
 # Each reads on white and on near-black; the marks differ too, for those who see no difference in colour.
 _COLOURS = ("#c2512c", "#3a86b8", "#6b8f2f", "#a266b8", "#b5841c", "#379590")
 _WIDTH, _PLOT_HEIGHT = 480, 240
-_LEFT, _RIGHT, _TOP, _AXIS = 48, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _AXIS = 62, 12, 12, 44
 _LEGEND_ROW = 22
 _TICKS = 5
 _NAME_CHARACTERS = 40
@@ -86,6 +86,11 @@ class _Axis(NamedTuple):
     def share(self, value: float) -> float:
         return (value - self.low) / (self.high - self.low)
 
+    def label(self, tick: float) -> str:
+        """As many digits as tell the ticks apart, the same for all."""
+        step = self.ticks[1] - self.ticks[0]
+        return f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+
 
 def _round_step(rough: float) -> float:
     size = 10.0 ** math.floor(math.log10(rough))
@@ -106,10 +111,12 @@ def _grid(across: _Axis, up: _Axis, x_label: str, y_label: str) -> list[str]:
     for tick in up.ticks:
         y = _y(up, tick)
         parts.append(f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="currentColor" stroke-opacity=".16"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{up.label(tick)}</text>')
     for index, tick in enumerate(across.ticks):
         anchor = "end" if index == len(across.ticks) - 1 else "middle"
-        parts.append(f'<text x="{_x(across, tick):.1f}" y="{bottom + 17}" text-anchor="{anchor}">{tick:g}</text>')
+        parts.append(
+            f'<text x="{_x(across, tick):.1f}" y="{bottom + 17}" text-anchor="{anchor}">{across.label(tick)}</text>'
+        )
     parts.append(f'<path d="M{_LEFT} {bottom}H{right}" stroke="currentColor" stroke-opacity=".6"/>')
     middle = (_LEFT + right) / 2
     parts.append(f'<text x="{middle}" y="{bottom + 35}" text-anchor="middle">{html.escape(x_label)}</text>')

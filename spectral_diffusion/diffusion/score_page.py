@@ -15,6 +15,7 @@ PICTURES_LIMIT = 24
 """Of more pictures the best and the worst are shown; the table has all."""
 _SIDE_PX = 320
 _SHOWN_PX = 165
+_SAMPLE_PX = 110
 _LEAD = (
     "How faithful pictures are, as a CLIP sees it: by cosines between pictures, photographs and prompts. It sees kinds "
     "of things and their looks; it does not see whether a picture is good."
@@ -38,6 +39,7 @@ def score_report(
     pictures: Sequence[Scored] = (),
     references: Sequence[Picture] = (),
     trends: Sequence[Trend] = (),
+    samples: Sequence[Picture] = (),
 ) -> Report:
     """The report.
 
@@ -46,6 +48,7 @@ def score_report(
         pictures: In the order in which they were scored.
         references: Photographs that they were compared with, with captions.
         trends: Alignment over trainings.
+        samples: Pictures from those trainings, with captions.
     """
     if scores is None:
         report = Report(f"Training of {in_words([trend.concept for trend in trends])}", _LEAD)
@@ -67,6 +70,7 @@ def score_report(
         )
         for trend in trends:
             report.paragraph(trend.sentence)
+        report.pictures([Picture(_small(image), caption) for image, caption in samples], _SAMPLE_PX)
         rows = [(trend.concept, step, f"{value:.3f}") for trend in trends for step, value in trend.points]
         report.table(["concept", STEP_LABEL, ALIGNMENT_LABEL], rows)
     return report
@@ -82,12 +86,7 @@ def _rank(one: PictureScore) -> float:
 
 
 def _add_numbers(report: Report, scores: Scores) -> None:
-    tiles = [
-        (f"{estimate.mean:.2f}", f"{name} alignment, 95 % within {estimate.low:.2f} to {estimate.high:.2f}")
-        for name, estimate in (("image", scores.image_alignment), ("text", scores.text_alignment))
-        if estimate is not None
-    ]
-    report.headline_numbers([*tiles, (str(scores.pictures), "pictures"), (scores.scorer, "the CLIP that judged")])
+    report.headline_numbers(scores.headline())
     for sentence in scores.sentences():
         report.paragraph(sentence)
 

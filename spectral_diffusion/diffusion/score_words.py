@@ -26,8 +26,9 @@ class Interval(_Values):
     high: _Cosine
     count: int = Field(ge=1)
 
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+    def within(self) -> str:
+        """The interval in words; nothing for a single value, which has none."""
+        return f", 95 % within {self.low:.2f} to {self.high:.2f}" if self.count > 1 else ""
 
 
 class Leaks(_Values):
@@ -115,6 +116,16 @@ class Scores(_Values):
         index = self.concepts.index(concept)
         return self.photographs[index][index]
 
+    def headline(self) -> list[tuple[str, str]]:
+        """Its large figures with what they mean."""
+        found = [
+            (f"{estimate.mean:.2f}", f"{name} alignment{estimate.within()}")
+            for name, estimate in (("image", self.image_alignment), ("text", self.text_alignment))
+            if estimate is not None
+        ]
+        pictures = (str(self.pictures), "pictures" if self.pictures > 1 else "picture")
+        return [*found, pictures, (self.scorer, "the CLIP that judged")]
+
     def sentences(self) -> list[str]:
         """What was found, in words."""
         found = [*self._about_image(), *self._about_text(), *self._about_count()]
@@ -156,10 +167,10 @@ class Scores(_Values):
         if self.pictures == 1:
             return [f"{judged} One picture says nothing about the next: score {FEW} or more."]
         width = (
-            f"The brackets hold the mean in 95 % of resamples of these {self.pictures} pictures: smaller differences "
-            "are chance."
+            f"In 95 % of resamples of these {self.pictures} pictures the mean lies within the interval beside it: "
+            "smaller differences are chance."
         )
-        few = f" {self.pictures} are few, so they are wide." if self.pictures < FEW else ""
+        few = f" {self.pictures} are few, so it is wide." if self.pictures < FEW else ""
         return [f"{judged} {width}{few}"]
 
 

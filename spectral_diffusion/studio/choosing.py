@@ -11,7 +11,7 @@ from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import GRIDS, Desk
 from spectral_diffusion.studio.picture_cards import PictureCard, picture_cards, ticked_pictures
-from spectral_diffusion.studio.scoring import PICTURES_LIMIT, suggested_concepts, told_by
+from spectral_diffusion.studio.scoring import PICTURES_LIMIT, suggested_concepts, told_by, told_title
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.thumbnails import thumbnail_address
 
@@ -167,10 +167,9 @@ def _drawn_with(desk: Desk, concept: str) -> list[Path]:
 def _card(desk: Desk, name: str, on: bool) -> PictureCard:
     path = desk.picture(name)
     told = told_by(path)
-    title = f"seed {told.seed}" if told else path.name
     return PictureCard(
         id=name,
-        title=title,
+        title=told_title(told, path.name),
         image=thumbnail_address(desk, path, _THUMBNAIL_PX),
         on=on,
         hint=f"{told.prompt} ({path.name})" if told else path.name,

@@ -116,7 +116,8 @@ _CSS = """
 .picture-cards .bar { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-bottom: 8px;
   color: var(--body-text-color-subdued); font-size: var(--text-sm); }
 .picture-cards .bar button { border: 1px solid var(--border-color-primary); border-radius: 999px; padding: 4px 12px;
-  background: var(--background-fill-secondary); color: var(--body-text-color); cursor: pointer; }
+  background: var(--background-fill-secondary); color: var(--body-text-color); cursor: pointer;
+  font-size: var(--text-sm); font-weight: 400; }
 .picture-cards .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 8px; }
 .pick { display: flex; flex-direction: column; border: 1px solid var(--border-color-primary); border-radius: 10px;
   overflow: hidden; background: var(--block-background-fill); cursor: pointer; }

@@ -1,15 +1,12 @@
 """The score screen: pictures ticked, concepts and a prompt to compare them with, and what a CLIP finds."""
 
 import html
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from spectral_diffusion.diffusion.gallery import list_concepts
-from spectral_diffusion.diffusion.score_page import Scored, score_report
 from spectral_diffusion.diffusion.score_words import in_words
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
@@ -17,9 +14,10 @@ from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio import choosing, trend
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.picture_cards import ticked_pictures
+from spectral_diffusion.studio.score_report import saves, write_scores
 from spectral_diffusion.studio.score_result import result_html, result_view
 from spectral_diffusion.studio.score_table import score_table, table_of
-from spectral_diffusion.studio.scoring import about_training, kept_picture, score_jobs, scores_of, submit_pictures
+from spectral_diffusion.studio.scoring import about_training, score_jobs, scores_of, submit_pictures
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.watching import POLL_SECONDS, status_lines, watch
 
@@ -71,13 +69,11 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             )
             result = result_view(elem_id="score-result")
     table = score_table(elem_id="score-table")
-    with gr.Row():
-        write = gr.Button(
-            "Download report",
-            visible=False,
-            elem_id=shell.hint("score-report", "All of this screen's results as one HTML file that needs no network."),
-        )
-        written = gr.DownloadButton("Report", elem_id="score-report-file", elem_classes="score-hidden")
+    write = gr.Button(
+        "Download report",
+        visible=False,
+        elem_id=shell.hint("score-report", "This result as one HTML file that needs no network."),
+    )
     trends = trend.build(shell, watching, timer, status)
     shown = [earlier, result, table, write]
 
@@ -113,10 +109,6 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     def choose(desk: Desk, job_id: Any) -> list[Any]:
         return shown_values(desk, job_id)[1:]
 
-    def report(desk: Desk, current: Any, training: Any) -> Any:
-        with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
-            return gr.DownloadButton(value=desk.show(write_report(desk, current, training, Path(folder))))
-
     def score(desk: Desk, pictures: list[str], concepts: list[str], prompt: str | None = None) -> dict:
         """Score pictures: names of yours, folders of concepts from left to right, a prompt or none. Answers the job."""
         return submit_pictures(desk, choosing.names(pictures), (), choosing.names(concepts), prompt).to_dict()
@@ -135,9 +127,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         timer.tick, poll, [watching, trends.training], [watching, timer, status, *shown, *trends.outputs], quiet=True
     )
     shell.on(earlier.input, choose, earlier, shown[1:], quiet=True)
-    shell.on(write.click, report, [earlier, trends.training], written).success(
-        None, None, None, js=_DOWNLOAD, api_visibility="private"
-    )
+    saves(shell, write, write_scores, [earlier, trends.training])
     shell.offer(score, "score")
 
 
@@ -162,36 +152,6 @@ def shown_values(desk: Desk, job_id: Any = None) -> list[Any]:
         table_of(desk, job, scores),
         gr.Button(visible=True),
     ]
-
-
-def write_report(desk: Desk, job_id: Any, training_id: Any, folder: Path) -> Path:
-    """Write all that the screen shows as one page.
-
-    Args:
-        desk: Whose.
-        job_id: The scoring of pictures, or None.
-        training_id: The training whose trend is shown, or None.
-        folder: Where to.
-
-    Raises:
-        InputError: There is nothing to report.
-    """
-    trends = [found for _, found in trend.trends_of(desk, training_id)]
-    if not job_id and not trends:
-        raise InputError("there is nothing to report yet", "score some pictures first")
-    scores, pictures, name = None, [], f"training_{training_id}"
-    if job_id:
-        job = desk.job(job_id)
-        scores, pictures, name = scores_of(job), _report_pictures(desk, job), f"scores_{job.id}"
-    path = folder / f"{name}.html"
-    score_report(scores, pictures, (), trends).save(path)
-    return path
-
-
-def _report_pictures(desk: Desk, job: Job) -> list[Scored]:
-    spec = job.spec
-    assert isinstance(spec, ScoreSpec), "only a score job has scores"
-    return [Scored(image.name, kept_picture(desk, spec, index)) for index, image in enumerate(spec.images)]
 
 
 def _concept_choices(desk: Desk, kept: Any, ticked: list[str], before: Any) -> Any:
@@ -232,15 +192,3 @@ def _label(job: Job) -> str:
     count = len(job.spec.images)
     compared = in_words([kept.name for kept in job.spec.references]) or "their prompt"
     return f"{when}: {count} picture{'s' if count > 1 else ''} with {compared}"
-
-
-# The file is there when this runs; the link to it follows within a frame or two.
-_DOWNLOAD = """
-() => new Promise(resolve => {
-  const tell = (left) => {
-    const link = document.querySelector('#score-report-file[href], #score-report-file a[href]');
-    if (link) { link.click(); resolve(); } else if (left) { setTimeout(() => tell(left - 1), 50); } else { resolve(); }
-  };
-  setTimeout(() => tell(60), 50);
-})
-"""

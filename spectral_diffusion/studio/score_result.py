@@ -20,13 +20,7 @@ def result_view(**options: Any) -> gr.HTML:
 
 def result_html(scores: Scores) -> str:
     """The result, without the pictures one by one."""
-    tiles = [
-        _tile(f"{estimate.mean:.2f}", f"{name} alignment, 95 % within {estimate.low:.2f} to {estimate.high:.2f}")
-        for name, estimate in (("image", scores.image_alignment), ("text", scores.text_alignment))
-        if estimate is not None
-    ]
-    tiles.append(_tile(str(scores.pictures), "pictures" if scores.pictures > 1 else "picture"))
-    tiles.append(_tile(scores.scorer, "the CLIP that judged"))
+    tiles = [_tile(figure, meaning) for figure, meaning in scores.headline()]
     leaking = leak_sentences(scores)
     general = [sentence for sentence in scores.sentences() if sentence not in leaking]
     body = f"<div class='tiles'>{''.join(tiles)}</div>{_paragraphs(general)}"
@@ -89,9 +83,10 @@ _CSS = """
 .score-result h3 { margin: 16px 0 8px; }
 .score-result .frame { overflow-x: auto; margin-bottom: 8px; }
 .score-result table { border-collapse: separate; border-spacing: 4px; font-variant-numeric: tabular-nums; margin: 0; }
-.score-result th { font-weight: 600; font-size: var(--text-sm); padding: 4px 8px; }
-.score-result tbody th { text-align: left; white-space: nowrap; }
-.score-result td { text-align: center; padding: 10px 8px; min-width: 76px; border: 2px solid transparent; }
+.score-result th, .score-result table, .score-result tr { border: 0; background: none; }
+.score-result th { font-weight: 600; font-size: var(--text-sm); padding: 4px; line-height: 1.25; }
+.score-result tbody th { text-align: left; max-width: 120px; overflow-wrap: anywhere; }
+.score-result td { text-align: center; padding: 10px 6px; min-width: 56px; border: 2px solid transparent; }
 .score-result .cell { border-radius: 8px; color: var(--body-text-color);
   background: color-mix(in srgb, var(--color-accent) calc(var(--heat) * 55%), var(--background-fill-secondary)); }
 .score-result .own { border-color: var(--body-text-color); font-weight: 600; }

@@ -9,7 +9,7 @@ from spectral_diffusion.diffusion.score_words import PictureScore, Scores
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.scoring import kept_picture
+from spectral_diffusion.studio.scoring import kept_picture, told_by, told_title
 from spectral_diffusion.studio.thumbnails import thumbnail_address
 
 THUMBNAIL_PX = 96
@@ -48,7 +48,8 @@ def table_of(desk: Desk, job: Job, scores: Scores) -> dict[str, Any]:
         kept = kept_picture(desk, spec, index)
         rows.append(
             {
-                "title": image.name,
+                "title": told_title(told_by(kept), image.name) if kept else image.name,
+                "name": image.name,
                 "image": thumbnail_address(desk, kept, THUMBNAIL_PX),
                 "cells": [_cell(one, name, parts) for name in columns],
                 "mark": _mark(place, len(order)),
@@ -107,7 +108,7 @@ const draw = () => {
   });
   const lines = rows.map(row => {
     const picture = row.image ? make('img', {src: row.image, alt: '', loading: 'lazy'}) : '';
-    const words = make('span', {}, row.title);
+    const words = make('span', {title: row.name}, row.title);
     if (row.mark) words.append(make('b', {className: row.mark, textContent: row.mark}));
     return make('tr', {}, make('th', {scope: 'row'}, make('div', {}, picture, words)),
       ...row.cells.map(cell => make('td', {textContent: cell.text})));
@@ -132,8 +133,9 @@ _CSS = """
 .score-table .frame { overflow: auto; max-height: 480px; border: 1px solid var(--border-color-primary);
   border-radius: 10px; }
 .score-table table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; margin: 0; }
-.score-table th, .score-table td { padding: 4px 10px; border-top: 1px solid var(--border-color-primary);
-  text-align: right; }
+.score-table table, .score-table tr { border: 0; }
+.score-table th, .score-table td { padding: 4px 10px; border: 0; text-align: right;
+  border-top: 1px solid var(--border-color-primary); }
 .score-table tr > :first-child { text-align: left; font-weight: 400; }
 .score-table thead th { position: sticky; top: 0; background: var(--background-fill-secondary); border-top: 0;
   white-space: nowrap; font-weight: 600; }

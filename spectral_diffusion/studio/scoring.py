@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spectral_diffusion.diffusion.dataset import Concept, load_concept
 from spectral_diffusion.diffusion.gallery import list_concepts
@@ -103,7 +103,8 @@ def submit_training(desk: Desk, training: Job) -> list[Job]:
     jobs = []
     with ExitStack() as stack:
         for kept in spec.concepts:
-            shown = _thinned(samples.get(kept.name, []), PICTURES_LIMIT)
+            found = samples.get(kept.name, [])
+            shown = [found[index] for index in spread(len(found), PICTURES_LIMIT)]
             if not shown:
                 continue
             concept = _concept_of_training(stack, desk, training, kept.name)
@@ -162,6 +163,14 @@ def named_in(settings: GenerationSettings | None) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(places))
 
 
+def told_title(settings: GenerationSettings | None, otherwise: str) -> str:
+    """A picture in a few words: its seed and the concepts that it shows."""
+    if settings is None:
+        return otherwise
+    named = ", ".join(named_in(settings))
+    return f"seed {settings.seed}: {named}" if named else f"seed {settings.seed}"
+
+
 def suggested_concepts(desk: Desk, names: Sequence[str]) -> list[str]:
     """The folders of the concepts that all these pictures name in one order; none where they differ."""
     named = {named_in(told_by(desk.picture(name))) for name in names}
@@ -207,8 +216,27 @@ def trend_of(job: Job) -> Trend:
     about = about_training(job)
     if about is None or not isinstance(job.spec, ScoreSpec):
         raise InputError(f"job {job.id} scores no samples", "choose another")
-    steps = [int(found["step"]) for image in job.spec.images if (found := _SAMPLE.fullmatch(image.name))]
-    return Trend.of(about[1], steps, scores_of(job))
+    return Trend.of(about[1], [sample_step(image.name) for image in job.spec.images], scores_of(job))
+
+
+def trends_of(desk: Desk, training_id: Any) -> list[tuple[Job, Trend]]:
+    """The trends of a training that are known, each with the job that found it."""
+    if not isinstance(training_id, str):
+        return []
+    return [(job, trend_of(job)) for job in trend_jobs(desk, training_id) if job.state == "done"]
+
+
+def sample_step(name: str) -> int:
+    """The step of a sample, from the name it was scored under; 0 where that is none."""
+    found = _SAMPLE.fullmatch(name)
+    return int(found["step"]) if found else 0
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """At most `limit` of `count` numbers, evenly spread, with the first and the last."""
+    if count <= limit:
+        return list(range(count))
+    return sorted({round(index * (count - 1) / max(limit - 1, 1)) for index in range(limit)})
 
 
 def scores_of(job: Job) -> Scores:
@@ -253,12 +281,6 @@ def _concept_of_training(stack: ExitStack, desk: Desk, training: Job, name: str)
     except InputError:
         folders = {summary.name: summary.folder for summary in list_concepts(desk.workspace)}
         return concept_of(desk, folders.get(name, name))
-
-
-def _thinned(samples: list[Sample], limit: int) -> list[Sample]:
-    if len(samples) <= limit:
-        return samples
-    return [samples[round(index * (len(samples) - 1) / (limit - 1))] for index in range(limit)]
 
 
 def _share_a_prompt(told: Sequence[GenerationSettings], count: int) -> bool:

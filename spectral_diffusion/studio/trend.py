@@ -14,21 +14,22 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.score_report import SAMPLES, saves, write_trend
 from spectral_diffusion.studio.scoring import (
     kept_picture,
+    sample_step,
     scores_of,
+    spread,
     submit_training,
     trainings,
-    trend_jobs,
-    trend_of,
+    trends_of,
 )
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.thumbnails import thumbnail_address
 from spectral_diffusion.studio.watching import status_lines
 
 TITLE = "Image alignment of samples by training step"
-_STRIP = 10
-"""So many samples of a concept are shown beside its line."""
+_THUMBNAIL_PX = 96
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,14 @@ def build(shell: Shell, watching: gr.State, timer: gr.Timer, status: gr.HTML) ->
                 scale=1,
             )
         shown = gr.HTML("", css_template=_CSS, js_on_load=None, elem_id="score-trend-shown")
+        report = gr.Button(
+            "Download the trend",
+            visible=False,
+            elem_id=shell.hint("score-trend-report", "Chart, numbers and samples as one HTML file."),
+        )
 
-    def choose(desk: Desk, training_id: str | None) -> str:
-        return trend_html(desk, training_id)
+    def choose(desk: Desk, training_id: str | None) -> list[Any]:
+        return _shown(desk, training_id)
 
     def begin(desk: Desk, training_id: str | None, open_jobs: list[str]) -> list[Any]:
         if not training_id:
@@ -77,9 +83,10 @@ def build(shell: Shell, watching: gr.State, timer: gr.Timer, status: gr.HTML) ->
         ids = [*(open_jobs or []), *(job.id for job in jobs)]
         return [ids, gr.Timer(active=True), status_lines(desk, [desk.job(job_id) for job_id in ids])]
 
-    shell.on(training.input, choose, training, shown, quiet=True)
+    shell.on(training.input, choose, training, [shown, report], quiet=True)
     shell.on(button.click, begin, [training, watching], [watching, timer, status])
-    return TrendPart(training, [part, training, shown])
+    saves(shell, report, write_trend, training)
+    return TrendPart(training, [part, training, shown, report])
 
 
 def trend_values(desk: Desk, training_id: str | None, *, opened: bool) -> list[Any]:
@@ -97,27 +104,25 @@ def trend_values(desk: Desk, training_id: str | None, *, opened: bool) -> list[A
     return [
         gr.Accordion(open=True) if opened else gr.skip(),
         gr.Dropdown(choices=choices, value=chosen),
-        trend_html(desk, chosen),
+        *_shown(desk, chosen),
     ]
 
 
 def unchanged() -> list[Any]:
     """Values of `TrendPart.outputs` while nothing new was found."""
-    return [gr.skip() for _ in range(3)]
+    return [gr.skip() for _ in range(4)]
 
 
-def trends_of(desk: Desk, training_id: str | None) -> list[tuple[Job, Trend]]:
-    """The trends of a training that are known, each with the job that found it."""
-    if not training_id:
-        return []
-    return [(job, trend_of(job)) for job in trend_jobs(desk, training_id) if job.state == "done"]
+def _shown(desk: Desk, training_id: str | None) -> list[Any]:
+    known = any(found.points for _, found in trends_of(desk, training_id))
+    return [trend_html(desk, training_id), gr.Button(visible=known)]
 
 
 def trend_html(desk: Desk, training_id: str | None) -> str:
     """The chart with its words and the samples; what to do where there is none yet."""
     if not training_id:
         return _hint("No training yet: trainings with sample pictures appear here.")
-    found = trends_of(desk, str(training_id))
+    found = trends_of(desk, training_id)
     trends = [trend for _, trend in found if trend.points]
     if not trends:
         return _hint("Its samples were not scored yet.")
@@ -135,14 +140,11 @@ def _strip(desk: Desk, job: Job, scores: Scores) -> str:
     spec = job.spec
     if not isinstance(spec, ScoreSpec) or len(scores.each) != len(spec.images):
         return ""
-    count = len(spec.images)
-    chosen = sorted({round(index * (count - 1) / (_STRIP - 1)) for index in range(_STRIP)})
     figures = ""
-    for index in chosen:
-        address = thumbnail_address(desk, kept_picture(desk, spec, index), 96)
-        value, name = scores.each[index].image, spec.images[index].name.rpartition("/")[2]
+    for index in spread(len(spec.images), SAMPLES):
+        address = thumbnail_address(desk, kept_picture(desk, spec, index), _THUMBNAIL_PX)
+        value, step = scores.each[index].image, sample_step(spec.images[index].name)
         if address and value is not None:
-            step = int(name.split("_")[1])
             figures += (
                 f"<figure><img src='{address}' alt=''><figcaption>step {step}<br>{value:.2f}</figcaption></figure>"
             )
