@@ -83,7 +83,13 @@ class Measurer:
         with self._lock:
             if key not in self._known:
                 adapters = [_part(path, holding) for holding, path in taken]
-                shared = [*measure_overlaps(adapters).values()]
+                try:
+                    shared = [*measure_overlaps(adapters).values()]
+                except RuntimeError as error:
+                    raise InputError(
+                        "these adapters change weights of different shapes, though they name one base",
+                        "look at them in Files, and delete the one that came from elsewhere",
+                    ) from error
                 rows = torch.stack(shared).amax(dim=0).tolist() if shared else []
                 self._known[key] = Measured(
                     tuple(f"{holding.concept} ({holding.slot})" for holding, _ in taken),
@@ -187,8 +193,8 @@ def overlap_html(measured: Measured) -> str:
     )
     return (
         f'<p class="notice">{html.escape(said)}</p><p class="hint">{explained}</p>'
-        f'<div class="scroll" tabindex="0"><table class="tight"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        "</div>"
+        f'<div class="scroll" tabindex="0"><table class="tight"><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

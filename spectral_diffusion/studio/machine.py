@@ -96,7 +96,7 @@ def log_tail(path: Path, lines: int = LOG_LINES) -> str:
     except OSError:
         return ""
     # A progress bar writes one line over and over.
-    said = [line.rpartition("\r")[2] for line in text.splitlines()]
+    said = [line.rstrip("\r").rpartition("\r")[2] for line in text.removesuffix("\n").split("\n")]
     return "\n".join(printable(line) for line in said[-lines:])
 
 
