@@ -158,7 +158,7 @@ _CSS = """
 .curve line { stroke: var(--border-color-primary); stroke-width: 1; }
 .curve text { fill: var(--body-text-color-subdued); font-size: 12px; font-variant-numeric: tabular-nums; }
 .curve path { fill: none; vector-effect: non-scaling-stroke; stroke-linecap: round; stroke-linejoin: round; }
-.curve .dots { stroke-width: 3.5; opacity: .35; }
+.curve .dots { stroke-width: 4; opacity: .5; }
 .curve .line { stroke-width: 2; }
 .curve ul { display: flex; flex-wrap: wrap; gap: 4px 16px; list-style: none; margin: 6px 0 0; padding: 0; }
 .curve li { display: flex; align-items: center; gap: 6px; font-size: var(--text-sm); overflow-wrap: anywhere; }

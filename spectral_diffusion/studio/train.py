@@ -17,7 +17,7 @@ from spectral_diffusion.studio.progress_line import duration
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, RECIPES
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.training_detail import adapters_of
-from spectral_diffusion.studio.training_list import look, nothing_shown, tick, training
+from spectral_diffusion.studio.training_list import look, nothing_chosen, tick, training
 from spectral_diffusion.studio.training_plan import TrainingPlan, describe_recipe, why_not
 
 POLL_SECONDS = 1.0
@@ -25,7 +25,7 @@ POLL_SECONDS = 1.0
 
 def build(shell: Shell, tab: gr.Tab) -> None:
     """The screen."""
-    shown = gr.State(nothing_shown())
+    choice, shown = gr.State(nothing_chosen()), gr.State({})
     timer = gr.Timer(POLL_SECONDS, active=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
@@ -64,30 +64,29 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         now = [card.value() for card in concept_cards(desk, before)]
         return [now, told_faults(desk), foresee(desk, now, *values)]
 
-    def queue(desk: Desk, state: dict[str, Any], *values: Any) -> list[Any]:
-        return look(desk, state, show=read_plan(desk, *values).submit(desk).id)
+    def queue(desk: Desk, wish: dict[str, Any], seen: dict[str, Any], *values: Any) -> list[Any]:
+        return chosen_now(desk, {**wish, "job": read_plan(desk, *values).submit(desk).id}, seen)
 
-    def pick(desk: Desk, state: dict[str, Any], evt: gr.EventData) -> list[Any]:
-        return look(desk, state, show=training(desk, pressed_id(evt)).id)
+    def pick(desk: Desk, wish: dict[str, Any], seen: dict[str, Any], evt: gr.EventData) -> list[Any]:
+        return chosen_now(desk, {**wish, "job": training(desk, pressed_id(evt)).id, "sure": None}, seen)
 
-    def read_log(desk: Desk, state: dict[str, Any]) -> list[Any]:
-        return look(desk, {**state, "log": True, "stamp": None})
+    def open_log(desk: Desk, wish: dict[str, Any], seen: dict[str, Any]) -> list[Any]:
+        return chosen_now(desk, {**wish, "log": True}, seen)
 
-    def close_log(desk: Desk, state: dict[str, Any]) -> dict[str, Any]:
-        return {**state, "log": False}
+    def close_log(desk: Desk, wish: dict[str, Any]) -> dict[str, Any]:
+        return {**wish, "log": False}
 
     shell.refresh(tab, refresh, asked, [chosen, faults, foreseen])
-    shell.refresh(tab, look, shown, watched)
+    shell.refresh(tab, look, [choice, shown], watched)
     for component in asked:
         shell.on(component.change, foresee, asked, foreseen, quiet=True, trigger_mode="always_last")
-    shell.on(begin.click, queue, [shown, *asked], watched)
-    shell.on(rows.select, pick, shown, watched, quiet=True)
-    shell.on(timer.tick, tick, shown, watched, quiet=True)
-    shell.on(detail.log_part.expand, read_log, shown, watched, quiet=True)
-    shell.on(detail.log_part.collapse, close_log, shown, shown, quiet=True)
-    shell.on(detail.cancel.click, cancel_shown, shown, watched)
-    shell.on(detail.retry.click, retry_shown, shown, watched)
-    shell.on(detail.remove.click, remove_shown, shown, watched)
+    shell.on(timer.tick, tick, [choice, shown], watched, quiet=True)
+    shell.on(begin.click, queue, [choice, shown, *asked], [choice, *watched])
+    shell.on(rows.select, pick, [choice, shown], [choice, *watched], quiet=True)
+    shell.on(detail.log_part.expand, open_log, [choice, shown], [choice, *watched], quiet=True)
+    shell.on(detail.log_part.collapse, close_log, choice, choice, quiet=True)
+    for button, function in ((detail.cancel, cancel_shown), (detail.retry, retry_shown), (detail.remove, remove_shown)):
+        shell.on(button.click, function, [choice, shown], [choice, *watched])
     shell.on(detail.draw.click, draw_shown, shown, [shell.to_create, shell.tabs])
     shell.on(detail.score.click, score_shown, shown, [shell.to_score, shell.tabs])
     for function in (train, jobs, job, cancel, retry):
@@ -160,7 +159,7 @@ def foresee(desk: Desk, chosen: Any, recipe: Any, *values: Any) -> str:
     count = len(plan.concepts)
     for_all = f" for {count} concepts" if count > 1 else ""
     if estimate is None:
-        said = "<p>How long it takes is not known yet: the model is still being read.</p>"
+        said = "<p>How long it takes is not known yet: the worker has yet to read the model.</p>"
     else:
         said = f"<p><b>About {duration(estimate.seconds)}</b>{for_all}, {estimate.basis}.</p>"
     said += _note(f"{_sentence(describe_recipe(plan.config))}.")
@@ -172,38 +171,45 @@ def foresee(desk: Desk, chosen: Any, recipe: Any, *values: Any) -> str:
     return f'<div role="status">{said}</div>'
 
 
-def cancel_shown(desk: Desk, state: dict[str, Any]) -> list[Any]:
+def chosen_now(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]:
+    """What a person wants now, and everything as it is then."""
+    return [choice, *look(desk, choice, shown)]
+
+
+def cancel_shown(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]:
     """End the training that is shown."""
-    desk.studio.queue.cancel(_shown(desk, state).id)
-    return look(desk, {**state, "sure": None})
+    found = _shown(desk, shown)
+    desk.studio.queue.cancel(found.id)
+    return chosen_now(desk, {**choice, "job": found.id, "sure": None}, shown)
 
 
-def retry_shown(desk: Desk, state: dict[str, Any]) -> list[Any]:
+def retry_shown(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]:
     """Queue it again."""
-    desk.studio.queue.retry(_shown(desk, state).id)
-    return look(desk, {**state, "sure": None})
+    found = _shown(desk, shown)
+    desk.studio.queue.retry(found.id)
+    return chosen_now(desk, {**choice, "job": found.id, "sure": None}, shown)
 
 
-def remove_shown(desk: Desk, state: dict[str, Any]) -> list[Any]:
+def remove_shown(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]:
     """Forget it, at the second press."""
-    found = _shown(desk, state)
-    if state.get("sure") != found.id:
-        return look(desk, {**state, "sure": found.id})
-    desk.studio.queue.remove(found.id)
-    return look(desk, {**state, "job": None, "sure": None})
+    found = _shown(desk, shown)
+    if found.is_open or choice.get("sure") == found.id:
+        desk.studio.queue.remove(found.id)
+        return chosen_now(desk, {**choice, "job": None, "sure": None}, shown)
+    return chosen_now(desk, {**choice, "job": found.id, "sure": found.id}, shown)
 
 
-def draw_shown(desk: Desk, state: dict[str, Any]) -> list[Any]:
+def draw_shown(desk: Desk, shown: dict[str, Any]) -> list[Any]:
     """Go to the create screen with its adapters."""
-    made = adapters_of(desk, _shown(desk, state))
+    made = adapters_of(desk, _shown(desk, shown))
     if not made:
         raise InputError("its adapters are not there any more", "train it again")
     return [made, gr.Tabs(selected="create")]
 
 
-def score_shown(desk: Desk, state: dict[str, Any]) -> list[Any]:
+def score_shown(desk: Desk, shown: dict[str, Any]) -> list[Any]:
     """Go to the score screen with its samples."""
-    return [{"job": _shown(desk, state).id}, gr.Tabs(selected="score")]
+    return [{"job": _shown(desk, shown).id}, gr.Tabs(selected="score")]
 
 
 def train(desk: Desk, concepts: list[str], recipe: str = DEFAULT_RECIPE, steps: int | None = None) -> dict[str, Any]:
@@ -234,10 +240,10 @@ def retry(desk: Desk, id: str) -> dict[str, Any]:
     return desk.studio.queue.retry(desk.job(id).id).to_dict()
 
 
-def _shown(desk: Desk, state: dict[str, Any]) -> Job:
-    if not state.get("job"):
+def _shown(desk: Desk, shown: dict[str, Any]) -> Job:
+    if not shown.get("job"):
         raise InputError("no training is chosen", "press one in the list")
-    return training(desk, state["job"])
+    return training(desk, shown["job"])
 
 
 def _note(text: str) -> str:

@@ -114,7 +114,7 @@ def build(shell: Shell) -> Detail:
 
 
 def detail_values(
-    desk: Desk, job: Job | None, ahead: int, shown: Mapping[str, Any]
+    desk: Desk, job: Job | None, ahead: int, choice: Mapping[str, Any], shown: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Values of `Detail.outputs`; what has not changed since the last time is neither read nor sent.
 
@@ -122,6 +122,7 @@ def detail_values(
         desk: Whose.
         job: The training; none: nothing is shown.
         ahead: How many jobs come before it.
+        choice: What the person wants, see `training_list.nothing_chosen`.
         shown: What this function gave back the last time.
 
     Returns:
@@ -129,36 +130,31 @@ def detail_values(
     """
     skip = gr.skip()
     if job is None:
-        return [gr.Column(visible=False), *[skip] * 9], {**shown, "job": None}
+        return [gr.Column(visible=False), *[skip] * 9], {}
     fresh = shown.get("job") != job.id
-    if fresh:
-        shown = {"log": shown.get("log", False), "job": job.id}
-    sure = shown.get("sure") == job.id
-    stamp = [job.state, job.finished, sure]
-    changed = stamp != shown.get("stamp")
+    sure, with_log = choice.get("sure") == job.id, bool(choice.get("log"))
+    stamp = [job.state, job.finished, sure, with_log]
+    changed = fresh or stamp != shown.get("stamp")
     if not (job.is_open or changed):
         return [skip] * 10, dict(shown)
-    now = {**shown, "stamp": stamp}
     losses = desk.studio.queue.losses(job.id)
-    now["points"] = sum(map(len, losses.values()))
-    samples = [(_sample_label(path), path) for path in desk.samples(job)][-_SAMPLES_SHOWN:]
+    points = sum(map(len, losses.values()))
     pictures = []
-    for label, path in samples:
+    for path in desk.samples(job)[-_SAMPLES_SHOWN:]:
         # It is moved to another folder when the job ends.
         with suppress(InputError):
-            pictures.append((desk.show(path), label))
-    now["samples"] = [label for _, label in pictures]
-    said = desk.studio.queue.log(job.id)[-_LOG_CHARACTERS:] if now["log"] else None
+            pictures.append((desk.show(path), _sample_label(path)))
+    labels = [label for _, label in pictures]
     assert isinstance(job.spec, TrainSpec), f"{job.id} is no training"
     values = [
         gr.Column(visible=True) if fresh else skip,
         _headline(desk, job, ahead),
-        *(_buttons(desk, job, sure=sure, samples=bool(pictures)) if changed or fresh else [skip] * 5),
-        _curve(losses, steps_each(job.spec)) if fresh or now["points"] != shown.get("points") else skip,
-        gr.Gallery(pictures, visible=bool(pictures)) if fresh or now["samples"] != shown.get("samples") else skip,
-        skip if said is None else said,
+        *(_buttons(desk, job, sure=sure, samples=bool(pictures)) if changed else [skip] * 5),
+        _curve(losses, steps_each(job.spec)) if fresh or points != shown.get("points") else skip,
+        gr.Gallery(pictures, visible=bool(pictures)) if fresh or labels != shown.get("samples") else skip,
+        desk.studio.queue.log(job.id)[-_LOG_CHARACTERS:] if with_log else skip,
     ]
-    return values, now
+    return values, {"job": job.id, "stamp": stamp, "points": points, "samples": labels}
 
 
 def _curve(losses: Mapping[str, Points], steps: int) -> Any:

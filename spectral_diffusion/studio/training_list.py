@@ -17,9 +17,12 @@ _JOBS_READ = 300
 """Among so many of the newest jobs of all kinds trainings are looked for."""
 
 
-def nothing_shown() -> dict[str, Any]:
-    """What a page begins with: no rows, no open jobs, no training shown."""
-    return {"job": None, "rows": [], "open": [], "log": False}
+def nothing_chosen() -> dict[str, Any]:
+    """What a person wants at first: the training to show, the one to remove at the next press, whether its log too.
+
+    It is theirs alone: a look that began before a press must not undo it, so looks read it and never write it.
+    """
+    return {"job": None, "sure": None, "log": False}
 
 
 def training(desk: Desk, job_id: str) -> Job:
@@ -34,33 +37,40 @@ def training(desk: Desk, job_id: str) -> Job:
     return job
 
 
-def look(desk: Desk, shown: dict[str, Any], show: str | None = None) -> list[Any]:
-    """Everything as it is now: values of the rows, the other jobs, the timer, the training shown, and the state.
+def look(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]:
+    """Everything as it is now: values of the rows, the other jobs, the timer and the detail, and what is shown.
 
     Args:
         desk: Whose.
+        choice: What the person wants. As long as they have chosen no training it is one that is open, else the newest.
         shown: What the page shows.
-        show: Which training shall be shown; by default the one that is, else one that is open, else the newest.
     """
-    jobs = [job for job in desk.jobs(limit=_JOBS_READ) if isinstance(job.spec, TrainSpec)]
-    wanted = show or shown.get("job")
+    jobs = [job for job in desk.jobs(limit=_JOBS_READ) if _trains(job)]
+    wanted = choice.get("job")
     if wanted not in {job.id for job in jobs}:
-        # Nobody chose one, or it is gone.
         wanted = next((job.id for job in jobs if job.state == "running"), None)
         wanted = wanted or next((job.id for job in jobs if job.is_open), jobs[0].id if jobs else None)
-    return _values(desk, jobs, wanted, desk.jobs(open_only=True, limit=None), shown)
+    open_jobs = desk.jobs(open_only=True, limit=None)
+    found = next((job for job in jobs if job.id == wanted), None)
+    return _values(desk, jobs, found, open_jobs, choice, shown)
 
 
-def tick(desk: Desk, shown: dict[str, Any]) -> list[Any]:
+def tick(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]:
     """The same, reading only what is open as long as nothing began or ended."""
     open_jobs = desk.jobs(open_only=True, limit=None)
-    if sorted(job.id for job in open_jobs) != shown.get("open"):
-        return look(desk, shown)
-    return _values(desk, None, shown.get("job"), open_jobs, shown)
+    wanted = choice.get("job") or shown.get("job")
+    if sorted(job.id for job in open_jobs) != shown.get("open") or wanted != shown.get("job"):
+        return look(desk, choice, shown)
+    return _values(desk, None, next((job for job in open_jobs if job.id == wanted), None), open_jobs, choice, shown)
 
 
 def _values(
-    desk: Desk, jobs: list[Job] | None, wanted: str | None, open_jobs: list[Job], shown: dict[str, Any]
+    desk: Desk,
+    jobs: list[Job] | None,
+    found: Job | None,
+    open_jobs: list[Job],
+    choice: dict[str, Any],
+    shown: dict[str, Any],
 ) -> list[Any]:
     """Args: jobs: All trainings; None: those in `shown`, of which only the open ones can have changed."""
     waits = any(job.state == "queued" for job in open_jobs)
@@ -68,22 +78,17 @@ def _values(
     before = desk.studio.queue.jobs(open_only=True) if waits else open_jobs
     ahead = {job.id: jobs_before(job, before) for job in open_jobs if job.state == "queued"}
     now = {job.id: _row(job, ahead.get(job.id, 0)) for job in (open_jobs if jobs is None else jobs) if _trains(job)}
-    if jobs is None:
-        rows = [now.get(row.id, row) for row in (JobRow(**each) for each in shown["rows"])]
+    if jobs is None and found is None:
+        # It has ended before and stays as it is.
+        detail, kept = [gr.skip()] * 10, dict(shown)
     else:
-        rows = list(now.values())
-    value = rows_value([row._replace(chosen=row.id == wanted) for row in rows])
-    pool = open_jobs if jobs is None else [*open_jobs, *jobs]
-    found = next((job for job in pool if job.id == wanted), None)
-    if found is None and wanted is not None and jobs is None:
-        # It has ended and nothing began since: it stays as it is.
-        detail, kept = [gr.skip()] * 10, {**shown}
-    else:
-        detail, kept = detail_values(desk, found, ahead.get(wanted or "", 0), shown)
+        detail, kept = detail_values(desk, found, ahead.get(found.id, 0) if found else 0, choice, shown)
+    rows = list(now.values()) if jobs is not None else [now.get(each["id"], JobRow(**each)) for each in shown["rows"]]
+    value = rows_value([row._replace(chosen=row.id == kept.get("job")) for row in rows])
     others = [job for job in open_jobs if not _trains(job)]
-    state = {**kept, "rows": value, "open": sorted(job.id for job in open_jobs)}
     told = gr.HTML(status_lines(desk, others), visible=bool(others))
-    return [value, told, gr.Timer(active=bool(open_jobs)), *detail, state]
+    kept |= {"rows": value, "open": sorted(job.id for job in open_jobs)}
+    return [value, told, gr.Timer(active=bool(open_jobs)), *detail, kept]
 
 
 def _trains(job: Job) -> bool:

@@ -21,7 +21,7 @@ from spectral_diffusion.studio.grants import Grants
 from spectral_diffusion.studio.job_rows import pressed_id
 from spectral_diffusion.studio.page import build_page
 from spectral_diffusion.studio.studio import Studio
-from spectral_diffusion.studio.training_list import look, nothing_shown, tick, training
+from spectral_diffusion.studio.training_list import look, nothing_chosen, tick, training
 from spectral_diffusion.workspace import Workspace
 from tests.command_line import write_concept, write_recipe
 from tests.jobs.working import Place, wait_for, worker
@@ -102,12 +102,31 @@ def values(**advanced):
     return [advanced.get(name) for name in order]
 
 
-def rows_of(answer):
-    return {row["title"]: row for row in answer[0]}
+class Visit:
+    """What a page keeps and shows, as the events of the train screen leave it."""
 
+    def __init__(self, desk, choice=None):
+        self.desk, self.choice, self.shown = desk, choice or nothing_chosen(), {}
+        self.take(look(desk, self.choice, self.shown))
 
-def state_of(answer):
-    return answer[-1]
+    def take(self, answer):
+        self.rows, self.others, self.timer, self.part, self.headline, *self.buttons = answer[:10]
+        self.curve, self.samples, self.log, self.shown = answer[10:]
+        return self
+
+    def tick(self):
+        return self.take(tick(self.desk, self.choice, self.shown))
+
+    def press(self, function):
+        self.choice, *answer = function(self.desk, self.choice, self.shown)
+        return self.take(answer)
+
+    def choose(self, job_id):
+        return self.press(lambda desk, choice, shown: train.chosen_now(desk, {**choice, "job": job_id}, shown))
+
+    @property
+    def states(self):
+        return {row["title"].removeprefix("train "): row["state"] for row in self.rows}
 
 
 class TestBefore:
@@ -187,11 +206,11 @@ class TestQueue:
 
     def test_a_training_that_was_queued_is_shown_and_looked_at(self, desk):
         train.train(desk, ["octo", "shelly"], "quick")
-        answer = look(desk, nothing_shown())
-        (row,) = answer[0]
+        visit = Visit(desk)
+        (row,) = visit.rows
         assert (row["title"], row["state"], row["chosen"]) == ("train octo, shelly", "queued", True)
-        assert answer[2].active
-        assert "Safe to close this tab" in answer[4]
+        assert visit.timer.active
+        assert "Safe to close this tab" in visit.headline
 
     def test_what_is_queued_keeps_the_recipe(self, desk):
         job = desk.job(train.train(desk, ["octo"], "best")["id"])
@@ -208,72 +227,83 @@ class TestQueue:
         train.train(desk, ["octo"], "quick")
         time.sleep(A_SECOND)
         train.train(desk, ["shelly"], "quick")
-        rows = rows_of(look(desk, nothing_shown()))
-        assert rows["train octo"]["words"].startswith("waits, next")
-        assert rows["train shelly"]["words"].startswith("waits, 1 job before it")
+        words = {row["title"]: row["words"] for row in Visit(desk).rows}
+        assert words["train octo"].startswith("waits, next")
+        assert words["train shelly"].startswith("waits, 1 job before it")
 
     def test_the_page_is_quiet_when_nothing_is_open(self, desk):
-        answer = look(desk, nothing_shown())
-        assert answer[0] == []
-        assert not answer[2].active
+        visit = Visit(desk)
+        assert visit.rows == []
+        assert not visit.timer.active
 
     def test_cancel_resume_and_remove(self, desk):
-        state = state_of(look(desk, nothing_shown(), train.train(desk, ["octo"], "quick")["id"]))
-        answer = train.cancel_shown(desk, state)
-        assert answer[0][0]["state"] == "cancelled"
-        answer = train.retry_shown(desk, state_of(answer))
-        assert answer[0][0]["state"] == "queued"
-        with pytest.raises(InputError):
-            train.remove_shown(desk, {**state_of(answer), "sure": state_of(answer)["job"]})
-        answer = train.cancel_shown(desk, state_of(answer))
-        asked = train.remove_shown(desk, state_of(answer))
-        assert len(asked[0]) == 1, "the first press only asks"
-        assert train.remove_shown(desk, state_of(asked))[0] == []
+        train.train(desk, ["octo"], "quick")
+        visit = Visit(desk)
+        assert visit.press(train.cancel_shown).states == {"octo": "cancelled"}
+        assert visit.press(train.retry_shown).states == {"octo": "queued"}
+        with pytest.raises(InputError, match="queued"):
+            visit.press(train.remove_shown)
+        visit.press(train.cancel_shown)
+        assert visit.press(train.remove_shown).states == {"octo": "cancelled"}, "the first press only asks"
+        assert visit.press(train.remove_shown).states == {}
         assert desk.jobs() == []
 
     def test_a_second_press_on_another_job_removes_nothing(self, desk):
         ids = [train.train(desk, [name], "quick")["id"] for name in ("octo", "shelly")]
         for job_id in ids:
             desk.studio.queue.cancel(job_id)
-        asked = state_of(train.remove_shown(desk, state_of(look(desk, nothing_shown(), ids[0]))))
-        other = state_of(look(desk, asked, ids[1]))
-        assert len(train.remove_shown(desk, other)[0]) == 2
+        visit = Visit(desk).choose(ids[0]).press(train.remove_shown).choose(ids[1])
+        assert len(visit.press(train.remove_shown).rows) == 2
+
+    def test_a_look_that_began_before_a_press_does_not_undo_it(self, desk):
+        ids = [train.train(desk, [name], "quick")["id"] for name in ("octo", "shelly")]
+        visit = Visit(desk).choose(ids[0])
+        late = tick(desk, visit.choice, visit.shown)
+        visit.choose(ids[1]).take(late)
+        assert visit.shown["job"] == ids[0], "for a moment"
+        assert visit.tick().shown["job"] == ids[1]
 
     def test_a_tick_reads_no_losses_of_a_closed_job(self, desk, monkeypatch):
-        state = state_of(look(desk, nothing_shown(), train.train(desk, ["octo"], "quick")["id"]))
+        train.train(desk, ["octo"], "quick")
+        visit = Visit(desk).press(train.cancel_shown)
         train.train(desk, ["shelly"], "quick")
-        state = state_of(train.cancel_shown(desk, state))
+        visit.tick()
         monkeypatch.setattr(desk.studio.queue, "losses", pytest.fail)
-        answer = tick(desk, state)
-        assert answer[2].active, "another one is open"
-        assert [row["state"] for row in answer[0]] == ["queued", "cancelled"]
+        visit.tick()
+        assert visit.timer.active, "another one is open"
+        assert visit.states == {"octo": "cancelled", "shelly": "queued"}
+        assert visit.headline == gr.skip()
 
     def test_a_tick_sees_what_began_and_ended_elsewhere(self, desk):
         job_id = train.train(desk, ["octo"], "quick")["id"]
-        state = state_of(look(desk, nothing_shown()))
+        visit = Visit(desk)
         desk.studio.queue.cancel(job_id)
-        answer = tick(desk, state)
-        assert answer[0][0]["state"] == "cancelled"
-        assert not answer[2].active
+        assert visit.tick().states == {"octo": "cancelled"}
+        assert not visit.timer.active
+        assert "Resume goes on" in visit.headline
 
     def test_progress_moves_the_curve_and_what_stays_is_not_sent_again(self, desk):
         job_id = train.train(desk, ["octo"], "quick")["id"]
         folder = JobFolder.of(desk.studio.queue.store, job_id)
         folder.path.mkdir(parents=True, exist_ok=True)
         writer = ProgressWriter(folder.path)
-        state = state_of(look(desk, nothing_shown()))
+        visit = Visit(desk)
         writer.add_loss("octo", 1, 0.5)
         writer.tell(now=True, stage="training octo", step=1, steps=45, loss=0.5)
-        first = tick(desk, state)
-        assert "octo: step 1 of 45" in first[10].value
-        assert tick(desk, state_of(first))[10] == gr.skip()
+        assert "octo: step 1 of 45" in visit.tick().curve.value
+        assert visit.tick().curve == gr.skip()
+
+    def test_the_log_is_read_while_it_is_open(self, desk):
+        job_id = train.train(desk, ["octo"], "quick")["id"]
+        JobFolder.of(desk.studio.queue.store, job_id).add_to_log("begun on cpu")
+        assert Visit(desk).tick().log == gr.skip()
+        assert "begun on cpu" in Visit(desk, {**nothing_chosen(), "log": True}).log
 
     def test_a_reopened_page_finds_the_training_again(self, desk):
         job_id = train.train(desk, ["octo"], "quick")["id"]
         again = studio_in(desk.workspace.root)
-        found = look(again.desk(None), nothing_shown())
+        assert Visit(again.desk(None)).shown["job"] == job_id
         again.close()
-        assert state_of(found)["job"] == job_id
 
     @pytest.mark.parametrize("forged", [None, 3, "", "../x", "zzzzzzzz", ["a"], {"id": 1}])
     def test_forged_presses_choose_nothing(self, desk, forged):
@@ -286,12 +316,13 @@ class TestQueue:
             training(desk, other.id)
 
     def test_what_ended_cannot_be_drawn_without_its_adapters(self, desk):
-        state = state_of(look(desk, nothing_shown(), train.train(desk, ["octo"], "quick")["id"]))
+        train.train(desk, ["octo"], "quick")
+        shown = Visit(desk).shown
         with pytest.raises(InputError):
-            train.draw_shown(desk, state)
+            train.draw_shown(desk, shown)
         with pytest.raises(InputError, match="no training is chosen"):
-            train.score_shown(desk, nothing_shown())
-        assert train.score_shown(desk, state)[0] == {"job": state["job"]}
+            train.score_shown(desk, {})
+        assert train.score_shown(desk, shown)[0] == {"job": shown["job"]}
 
     def test_the_named_functions_answer_plain_values(self, desk):
         job = train.train(desk, ["octo"], "quick", 7)
@@ -309,19 +340,23 @@ def test_nobody_sees_or_moves_the_trainings_of_others(tmp_path):
     studio._facts = FACTS
     ada, ben = studio.desk("ada"), studio.desk("ben")
     job_id = train.train(ada, ["octo"], "quick")["id"]
-    assert look(ben, nothing_shown())[0] == []
+    assert Visit(ben, {**nothing_chosen(), "job": job_id}).rows == []
     for act in (train.job, train.cancel, train.retry, training):
         with pytest.raises(InputError, match="not found"):
             act(ben, job_id)
-    state = {**state_of(look(ada, nothing_shown())), "sure": job_id}
-    for act in (train.cancel_shown, train.retry_shown, train.remove_shown, train.draw_shown, train.score_shown):
+    seen = Visit(ada).shown
+    for press in (train.cancel_shown, train.retry_shown, train.remove_shown):
         with pytest.raises(InputError, match="not found"):
-            act(ben, state)
+            press(ben, {**nothing_chosen(), "sure": job_id}, seen)
+    for go in (train.draw_shown, train.score_shown):
+        with pytest.raises(InputError, match="not found"):
+            go(ben, seen)
     assert ada.job(job_id).state == "queued"
     time.sleep(A_SECOND)
-    ben_job = train.train(ben, ["octo"], "quick")["id"]
-    (row,) = look(ben, nothing_shown())[0]
-    assert (row["id"], row["words"][:25]) == (ben_job, "waits, 1 job before it (n"), "how many, and no word of what"
+    own = train.train(ben, ["octo"], "quick")["id"]
+    (row,) = Visit(ben).rows
+    assert row["id"] == own
+    assert row["words"].startswith("waits, 1 job before it"), "how many, and no word of what"
     studio.close()
 
 
@@ -340,17 +375,17 @@ def test_a_training_from_the_page_to_its_adapter(miniature, tmp_path):
     studio.config = load_config(write_recipe(tmp_path, miniature, steps=8, checkpoint_every=2))
     desk = studio.desk(None)
     with worker(Place(tmp_path, miniature)):
-        state = state_of(look(desk, nothing_shown(), train.train(desk, ["rex"])["id"]))
-        job_id = state["job"]
+        train.train(desk, ["rex"])
+        visit = Visit(desk)
+        job_id = visit.shown["job"]
         wait_for(lambda: not desk.job(job_id).is_open, 120, lambda: studio.queue.log(job_id))
-    answer = tick(desk, state)
-    kept = state_of(answer)
-    assert answer[0][0]["state"] == "done", desk.job(job_id).error
-    assert "rex: step 8 of 8" in answer[10].value
-    assert [item["caption"] for item in answer[11].value] == ["rex, step 2", "rex, step 4", "rex, step 6"]
-    assert train.draw_shown(desk, kept)[0] == ["rex.safetensors"]
+    visit.tick()
+    assert visit.states == {"rex": "done"}, desk.job(job_id).error
+    assert "rex: step 8 of 8" in visit.curve.value
+    assert [item["caption"] for item in visit.samples.value] == ["rex, step 2", "rex, step 4", "rex, step 6"]
+    assert train.draw_shown(desk, visit.shown)[0] == ["rex.safetensors"]
     assert "Trained already: rex" in foresee(desk, on("rex"))
-    removed = state_of(train.remove_shown(desk, state_of(train.remove_shown(desk, kept))))
-    assert removed["job"] is None
+    visit.press(train.remove_shown).press(train.remove_shown)
+    assert visit.rows == []
     assert (tmp_path / "adapters" / "rex.safetensors").exists(), "adapters stay"
     studio.close()
