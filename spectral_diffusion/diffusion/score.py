@@ -207,6 +207,31 @@ def leak_matrix(
     return LeakMatrix(tuple(references), _rows(cosines.mean(dim=0)), own, each)
 
 
+def likeness_of_photographs(
+    scorer: Scorer, references: Mapping[str, Sequence[Image.Image]]
+) -> tuple[tuple[float | None, ...], ...]:
+    """How alike the photographs of concepts are: the yardstick for pictures of them.
+
+    Args:
+        scorer: The CLIP.
+        references: Concept name to its photographs.
+
+    Returns:
+        Mean cosine, row and column a concept. On the diagonal those of different photographs of one concept; None where
+        it has only one.
+    """
+    vectors = [scorer.embed_images(photographs) for photographs in references.values()]
+
+    def mean(row: int, column: int) -> float | None:
+        cosines = vectors[row] @ vectors[column].T
+        if row != column:
+            return float(cosines.mean())
+        others = ~torch.eye(len(cosines), dtype=torch.bool)
+        return float(cosines[others].mean()) if len(cosines) > 1 else None
+
+    return tuple(tuple(mean(row, column) for column in range(len(vectors))) for row in range(len(vectors)))
+
+
 def plain_prompt(prompt: str, class_words: Mapping[str, str]) -> str:
     """A prompt in words a CLIP knows: every concept token replaced by its class word, or dropped when it has none."""
     words = re.sub(r"<[^<>\s]+>", lambda match: class_words.get(match.group(), ""), prompt)

@@ -102,9 +102,10 @@ def _add_leaks(report: Report, scores: Scores) -> None:
     )
     rows = [(f"region of {name}", row) for name, row in zip(leaks.concepts, leaks.similarity, strict=True)]
     report.heat_map("leak matrix", [f"like {name}" for name in leaks.concepts], rows)
-    if scores.photographs:
+    alike = [[value for value in row if value is not None] for row in scores.photographs]
+    if alike and all(len(row) == len(leaks.concepts) for row in alike):
         report.paragraph("The same of the photographs themselves: how alike the concepts are without any leak.")
-        rows = [(f"photographs of {name}", row) for name, row in zip(leaks.concepts, scores.photographs, strict=True)]
+        rows = [(f"photographs of {name}", row) for name, row in zip(leaks.concepts, alike, strict=True)]
         report.heat_map("photographs", [f"like {name}" for name in leaks.concepts], rows)
     report.table(
         ["region of", "own concept is nearest in"],

@@ -76,7 +76,7 @@ class Scores(_Values):
         each: Of every picture, in order; empty in answers of older versions.
         concepts: The concepts they were compared with, from left to right.
         photographs: How alike the concepts' photographs are, row and column a concept: on the diagonal those of one
-            concept among themselves. Empty in answers of older versions.
+            concept among themselves, None where there is only one. Empty in answers of older versions.
     """
 
     scorer: str
@@ -87,7 +87,7 @@ class Scores(_Values):
     leaks: Leaks | None = None
     each: tuple[PictureScore, ...] = ()
     concepts: tuple[str, ...] = ()
-    photographs: _Matrix = ()
+    photographs: tuple[tuple[_Cosine | None, ...], ...] = ()
 
     @classmethod
     def read(cls, answer: Any, concepts: Sequence[str] = ()) -> Self:
@@ -111,10 +111,13 @@ class Scores(_Values):
 
     def own_likeness(self, concept: str) -> float | None:
         """What a concept's photographs score among themselves; None where that is not known."""
-        if not self.photographs or concept not in self.concepts:
+        if concept not in self.concepts:
             return None
-        index = self.concepts.index(concept)
-        return self.photographs[index][index]
+        return self.likeness(self.concepts.index(concept), self.concepts.index(concept))
+
+    def likeness(self, row: int, column: int) -> float | None:
+        """How alike the photographs of two concepts are; None where that is not known."""
+        return self.photographs[row][column] if self.photographs else None
 
     def headline(self) -> list[tuple[str, str]]:
         """Its large figures with what they mean."""
@@ -185,11 +188,10 @@ def leak_sentences(scores: Scores) -> list[str]:
     often = [f"{name} {share.mean:.0%}" for name, share in zip(leaks.concepts, leaks.own_is_nearest, strict=True)]
     if scores.pictures > 1:
         said.append(f"Picture by picture the own concept is the nearest one in: {in_words(often)}.")
-    value, region, concept = _strongest_leak(leaks, scores.photographs)
+    value, region, concept = _strongest_leak(scores, leaks)
     name, other = leaks.concepts[region], leaks.concepts[concept]
-    usual = ""
-    if scores.photographs:
-        usual = f"; {name}'s photographs look {scores.photographs[region][concept]:.2f} like {other} anyway"
+    alike = scores.likeness(region, concept)
+    usual = "" if alike is None else f"; {name}'s photographs look {alike:.2f} like {other} anyway"
     itself = leaks.similarity[region][region]
     said.append(
         f"The strongest leak: {name}'s region looks {value:.2f} like {other} and {itself:.2f} like {name}{usual}."
@@ -202,10 +204,10 @@ def in_words(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
-def _strongest_leak(leaks: Leaks, photographs: _Matrix) -> tuple[float, int, int]:
+def _strongest_leak(scores: Scores, leaks: Leaks) -> tuple[float, int, int]:
     """The similarity, region and concept of what stands out most from what the photographs alone explain."""
     pairs = [
-        (value - (photographs[region][concept] if photographs else 0.0), value, region, concept)
+        (value - (scores.likeness(region, concept) or 0.0), value, region, concept)
         for region, row in enumerate(leaks.similarity)
         for concept, value in enumerate(row)
         if region != concept

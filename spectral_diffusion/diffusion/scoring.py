@@ -19,6 +19,7 @@ from spectral_diffusion.diffusion.score import (
     alignment_of_parts,
     columns,
     leak_matrix,
+    likeness_of_photographs,
 )
 from spectral_diffusion.diffusion.scorer import OnceScorer, default_scorer, load_scorer
 from spectral_diffusion.diffusion.settings import GenerationSettings
@@ -56,6 +57,7 @@ class ScoredPictures:
         score: Their alignment.
         leaks: How alike each region is to each concept, where there are several.
         wordless: Tokens of the prompt of which no class word is known; they were left out.
+        photographs: How alike the concepts' photographs are, see `likeness_of_photographs`.
     """
 
     scorer: str
@@ -64,6 +66,7 @@ class ScoredPictures:
     score: AlignmentScore
     leaks: LeakMatrix | None
     wordless: tuple[str, ...] = ()
+    photographs: tuple[tuple[float | None, ...], ...] = ()
 
     @property
     def each(self) -> tuple[PictureScore, ...]:
@@ -84,7 +87,8 @@ class ScoredPictures:
                 "similarity": self.leaks.similarity,
                 "own_is_nearest": [_as_dict(estimate) for estimate in self.leaks.own],
             }
-        return {**values, "each": [picture.to_dict() for picture in self.each]}
+        each = [picture.to_dict() for picture in self.each]
+        return {**values, "photographs": self.photographs, "each": each}
 
 
 def score_pictures(
@@ -140,7 +144,8 @@ def score_pictures(
     else:
         only = next(iter(photographs.values()), [])
         result = alignment(clip, pictures, prompt, only, class_words=class_words, trials=trial_of)
-    return ScoredPictures(clip.name, prompt, len(pictures), result, leaks, tuple(unknown))
+    alike = likeness_of_photographs(clip, photographs)
+    return ScoredPictures(clip.name, prompt, len(pictures), result, leaks, tuple(unknown), alike)
 
 
 def _as_dict(estimate: Estimate) -> dict[str, float]:

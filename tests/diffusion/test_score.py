@@ -15,6 +15,7 @@ from spectral_diffusion.diffusion.score import (
     alignment_of_parts,
     columns,
     leak_matrix,
+    likeness_of_photographs,
     plain_prompt,
 )
 from spectral_diffusion.diffusion.scorer import Scorer, default_scorer, load_scorer
@@ -100,6 +101,16 @@ def test_the_leak_matrix_shows_concepts_that_changed_places(scorer: Scorer) -> N
     swapped = leak_matrix(scorer, [_side_by_side(b, a, c)], columns(3), references)
     assert [estimate.mean for estimate in swapped.own] == [0.0, 0.0, 1.0]
     assert swapped.similarity[0][1] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_photographs_are_compared_with_the_other_ones_of_their_concept_and_with_all_of_another(scorer: Scorer) -> None:
+    a, b, c = _picture(1), _picture(2), _picture(3)
+    vectors = scorer.embed_images([a, b, c])
+    ab, ac, bc = (float(vectors[i] @ vectors[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    found = likeness_of_photographs(scorer, {"two": [a, b], "one": [c]})
+    assert found[0][0] == pytest.approx(ab, abs=1e-5), "no photograph is compared with itself"
+    assert found[0][1] == found[1][0] == pytest.approx((ac + bc) / 2, abs=1e-5)
+    assert found[1][1] is None, "one photograph has no other"
 
 
 def test_the_score_of_trials_is_the_mean_of_their_means() -> None:

@@ -60,6 +60,14 @@ def test_concepts_that_are_alike_anyway_have_not_leaked() -> None:
     assert "photographs look 0.10 like" in said
 
 
+def test_a_concept_of_one_photograph_has_no_yardstick_and_is_still_reported() -> None:
+    alone = [[None, 0.1, 0.1], [0.1, 0.95, 0.78], [0.1, 0.78, 0.95]]
+    scores = leaking(photographs=alone)
+    assert scores.own_likeness("octo") is None and scores.own_likeness("spot") == 0.95
+    page = score_report(scores).html()
+    assert "region of octo" in page and ">photographs of octo<" not in page
+
+
 def test_few_pictures_are_called_few_and_one_says_nothing() -> None:
     assert "few" in " ".join(Scores.read(answer()).sentences())
     assert "few" not in " ".join(Scores.read(answer(pictures=8)).sentences())
