@@ -88,7 +88,7 @@ class ScoredPictures:
                 "own_is_nearest": [_as_dict(estimate) for estimate in self.leaks.own],
             }
         each = [picture.to_dict() for picture in self.each]
-        return {**values, "photographs": self.photographs, "each": each}
+        return {**values, "photographs": [list(row) for row in self.photographs], "each": each}
 
 
 def score_pictures(
