@@ -200,7 +200,7 @@ def _headline(desk: Desk, job: Job, ahead: int) -> str:
         files = ", ".join(html.escape(name) for name in made) or "its adapters are not there any more"
         lines.append(f"<p>Adapters: {files}</p>")
     if job.state == "cancelled":
-        lines.append("<p>Resume goes on from its last checkpoint.</p>")
+        lines.append(f"<p>Resume {'goes on from there' if progress.step else 'queues it again'}.</p>")
     with suppress(ValueError):
         assert isinstance(job.spec, TrainSpec)
         lines.append(f'<p class="hint">{html.escape(describe_recipe(Config.model_validate(job.spec.config)))}</p>')
