@@ -59,6 +59,7 @@ def build(shell: Shell, recipe: gr.Radio) -> Advanced:
     """
     config = shell.studio.config
     training = config.training
+    # No bounds at the numbers: what is out of bounds is told in words, all of it at once, by `read_recipe`.
     first = recipe_of(DEFAULT_RECIPE).steps(config)
     with gr.Accordion("Advanced", open=False):
         with gr.Row():
@@ -66,16 +67,12 @@ def build(shell: Shell, recipe: gr.Radio) -> Advanced:
                 first,
                 label="Steps",
                 precision=0,
-                minimum=1,
-                maximum=STEPS_LIMIT,
                 elem_id=shell.hint("train-steps", "Training steps for each concept. More learn more, up to a point."),
             )
             every = gr.Number(
                 sample_every(first),
                 label="Sample every",
                 precision=0,
-                minimum=0,
-                maximum=STEPS_LIMIT,
                 elem_id=shell.hint("train-sample-every", "Steps between two sample pictures; 0 draws none."),
             )
         with gr.Row():
@@ -83,8 +80,6 @@ def build(shell: Shell, recipe: gr.Radio) -> Advanced:
                 training.rank,
                 label="Rank",
                 precision=0,
-                minimum=1,
-                maximum=512,
                 elem_id=shell.hint(
                     "train-rank", "Columns of a slot. More hold more of a concept, and fewer concepts fit."
                 ),
@@ -112,8 +107,6 @@ def build(shell: Shell, recipe: gr.Radio) -> Advanced:
             rate = gr.Number(
                 training.learning_rates.unet,
                 label="Learning rate",
-                minimum=0,
-                maximum=1,
                 step=1e-4,
                 elem_id=shell.hint(
                     "train-rate", "Of the denoiser (unet). Higher learns faster and fuses worse; too high fails."
@@ -124,16 +117,12 @@ def build(shell: Shell, recipe: gr.Radio) -> Advanced:
                 training.batch_size,
                 label="Batch size",
                 precision=0,
-                minimum=1,
-                maximum=1024,
                 elem_id=shell.hint("train-batch", "Pictures a step. More are steadier, and a step takes longer."),
             )
             seed = gr.Number(
                 training.seed,
                 label="Seed",
                 precision=0,
-                minimum=0,
-                maximum=2**32,
                 elem_id=shell.hint("train-seed", "The same seed and settings give the same adapter."),
             )
         masks = gr.Dropdown(
