@@ -34,7 +34,7 @@ def saves(shell: Shell, button: gr.Button, write: Callable[..., Path], inputs: A
         write: Gets the desk, a folder that is removed afterwards, and the values of the inputs; returns the file in it.
         inputs: Components.
     """
-    written = gr.DownloadButton(visible="hidden")
+    written = gr.DownloadButton(visible="hidden", elem_id=f"{button.elem_id}-file")
 
     def answer(desk: Desk, *values: Any) -> Any:
         with tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
