@@ -72,16 +72,27 @@ def release_vain(spec: Spec, folder: JobFolder, database: Database) -> None:
         return
     ledger = ledger_of(folder.store, database, folder.path, spec.home)
     for name in (concept.name for concept in spec.concepts):
-        try:
-            half = read_claim(folder.work / FOLDER / f"{name}.safetensors")
-        except InputError:
-            continue
         finished = _claim_of(folder.store, f"{spec.out}/{name}.safetensors", folder.path)
+        half = _half_trained(folder, name)
+        # Who ended before the first checkpoint tells by what was trained before which base it was.
+        known = half or finished
+        if known is None:
+            continue
         held = next(
-            (claim for claim in ledger.holders() if claim.concept == name and claim.on_base(half.fingerprints)), None
+            (claim for claim in ledger.holders() if claim.concept == name and claim.on_base(known.fingerprints)), None
         )
-        if held is not None and held.slot == half.slot and (finished is None or finished.slot != half.slot):
-            ledger.give_back(name, half.fingerprints, finished)
+        if held is None or (half is not None and held.slot != half.slot):
+            continue
+        if finished is None or finished.slot != held.slot:
+            ledger.give_back(name, known.fingerprints, finished)
+
+
+def _half_trained(folder: JobFolder, name: str) -> Claim | None:
+    """What a job's checkpoint of a concept holds, if there is one."""
+    try:
+        return read_claim(folder.work / FOLDER / f"{name}.safetensors")
+    except InputError:
+        return None
 
 
 def _claim_of(store: Store, name: str, scratch: Path) -> Claim | None:
