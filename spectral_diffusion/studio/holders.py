@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.assignments import Board, Holding
+from spectral_diffusion.studio.assignments import Board, Holding, lost
 from spectral_diffusion.studio.strip import STATE_CSS, hue_numbers
 
 if TYPE_CHECKING:
@@ -128,6 +128,9 @@ def room_html(board: Board) -> str:
     if board.elsewhere:
         names = html.escape(", ".join(board.elsewhere))
         lines.append(f"Columns of {names} are held too; they are none of this model's.")
+    for holding in lost(board):
+        files = html.escape(", ".join(holding.files))
+        lines.append(f"{files}: {holding.slot} are not in the ledger, so that a training could be given them.")
     return f'<p class="notice">{" ".join(lines)}</p>'
 
 

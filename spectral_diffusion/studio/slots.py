@@ -81,7 +81,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                 put = gr.Button("Assign", elem_id=shell.hint("slots-assign", "Reserve this slot for this concept."))
                 free = gr.Button("Release", elem_id=shell.hint("slots-release", "Give the concept's reservation back."))
             mend = gr.Button(
-                "Note them in the ledger",
+                "Note what is missing in the ledger",
                 visible=False,
                 elem_id=shell.hint("slots-mend", "Columns of adapter files that the ledger does not know of."),
             )
@@ -133,7 +133,8 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         return overlap_html(measurer.measure(desk, read_board(desk))) if desk.studio.facts else ""
 
     shell.refresh(tab, refresh, concept, outputs)
-    shell.on(timer.tick, follow, [concept, offered], outputs, quiet=True)
+    followed = shell.on(timer.tick, follow, [concept, offered], outputs, quiet=True)
+    shell.on(followed.success, measure, None, overlap, quiet=True)
     shell.on(tab.select, measure, None, overlap)
     changes = [
         shell.on(shown.select, drop, concept, outputs, quiet=True),
