@@ -61,7 +61,7 @@ def adapter_of(desk: Desk, file_name: Any) -> AdapterSummary:
 
 def facts(summary: AdapterSummary) -> str:
     """What is known of a file, as markup."""
-    head = f"<h3>{html.escape(summary.file_name)}</h3>"
+    head = f"<p><b>{html.escape(summary.file_name)}</b></p>"
     if summary.fault:
         return f"{head}<p class='notice'>{html.escape(summary.fault)}</p>"
     head += f"<p class='hint'>{amount(summary.size_bytes)}, {day(summary.modified)}, "
@@ -69,10 +69,10 @@ def facts(summary: AdapterSummary) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(part.name)}</td><td><code>{html.escape(' '.join(part.tokens))}</code></td>"
         f"<td>{html.escape(', '.join(info.class_word for info in part.tokens.values()))}</td>"
-        f"<td>{html.escape(str(part.slot))}</td><td>{part.rank}</td><td>{part.strength:g}</td></tr>"
+        f"<td>{str(part.slot).removeprefix('columns ')}</td><td>{part.rank}</td><td>{part.strength:g}</td></tr>"
         for part in summary.parts
     )
-    names = ("Concept", "Token", "Class word", "Slot", "Rank", "Strength")
+    names = ("Concept", "Token", "Class word", "Columns", "Rank", "Strength")
     top = "".join(f"<th scope='col'>{name}</th>" for name in names)
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>"
     return f"{head}<div class='scroll' tabindex='0'>{table}</div>"
@@ -80,7 +80,8 @@ def facts(summary: AdapterSummary) -> str:
 
 def columns(summary: AdapterSummary) -> str:
     """The columns that a file's concepts lie in."""
-    return ", ".join(str(part.slot) for part in summary.parts)
+    ranges = [str(part.slot).removeprefix("columns ") for part in summary.parts]
+    return f"columns {', '.join(ranges)}" if ranges else ""
 
 
 def amount(size_bytes: int) -> str:

@@ -40,8 +40,8 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             )
             results = gr.HTML("", css_template=OUTCOMES_CSS, js_on_load=None, elem_id="files-results")
         with gr.Column(scale=5, min_width=320):
-            with gr.Group(visible=False, elem_id="files-chosen") as chosen:
-                known = gr.HTML("", js_on_load=None, padding=True)
+            with gr.Column(visible=False, elem_id="files-chosen") as chosen:
+                known = gr.HTML("", js_on_load=None, apply_default_css=False)
                 with gr.Row():
                     download = gr.DownloadButton(
                         "Download", size="sm", elem_id=shell.hint("files-download", "Save the file on your machine.")
@@ -88,17 +88,28 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         empty = gr.Button(
             "Empty the trash",
             size="sm",
+            scale=0,
+            min_width=180,
             variant="stop",
             elem_id=shell.hint("files-empty", "Remove all of it for good; you are asked once more."),
         )
         sure = gr.Button(
             "Yes, remove everything for good",
             size="sm",
+            scale=0,
+            min_width=240,
             variant="stop",
             visible=False,
             elem_id=shell.hint("files-sure", "There is no way back."),
         )
-        keep = gr.Button("Keep it", size="sm", visible=False, elem_id=shell.hint("files-keep", "Remove nothing."))
+        keep = gr.Button(
+            "Keep it",
+            size="sm",
+            scale=0,
+            min_width=120,
+            visible=False,
+            elem_id=shell.hint("files-keep", "Remove nothing."),
+        )
 
     shown = [state, table, chosen, known, download, name, trash, empty, sure, keep]
 
@@ -190,12 +201,12 @@ def view(desk: Desk, file_name: str | None, *, keep_name: bool = False) -> list[
     trash = listed_trash(desk)
     asking = [gr.Button(visible=bool(trash)), gr.Button(visible=False), gr.Button(visible=False)]
     if summary is None:
-        nothing = [gr.Group(visible=False), "", gr.skip(), ""]
+        nothing = [gr.Column(visible=False), "", gr.skip(), ""]
         return [{"file": None}, listed_adapters(desk, None), *nothing, trash, *asking]
     return [
         {"file": file_name},
         listed_adapters(desk, file_name),
-        gr.Group(visible=True),
+        gr.Column(visible=True),
         facts(summary),
         gr.DownloadButton(value=desk.show(desk.workspace.adapters / summary.file_name)),
         gr.skip() if keep_name else summary.file_name.removesuffix(".safetensors"),

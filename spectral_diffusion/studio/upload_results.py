@@ -48,7 +48,7 @@ def outcomes(found: Sequence[Outcome], what: str) -> str:
 def _line(name: str, words: str, *, is_refused: bool = False) -> str:
     kind = ' class="refused"' if is_refused else ""
     # Many faults begin with the name of what has them.
-    text = words.removeprefix(name) if words.startswith(f"{name} ") else f": {words}" if words else ""
+    text = words.removeprefix(name) if words.startswith((f"{name} ", f"{name}: ")) else f": {words}" if words else ""
     return f"<li{kind}><span>{html.escape(name)}</span>{html.escape(text)}</li>"
 
 
