@@ -236,7 +236,8 @@ def _shown(item_id: str, note: _Note) -> TrashedItem:
 def _is_name(text: str) -> bool:
     """Whether this is one file or folder, on whatever system it is read."""
     try:
-        return Path(text).name == text != ".." and "\0" not in text and len(text.encode()) <= 255
+        is_one = bool(text) and Path(text).name == text and text != ".."
+        return is_one and "\0" not in text and len(text.encode()) <= 255
     except UnicodeEncodeError:
         return False
 

@@ -6,14 +6,21 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spectral_diffusion.adapters.file import FILE_LIMIT_BYTES, Line, Name, TokenInfo, first_fault, naming
+from spectral_diffusion.adapters.file import (
+    FILE_LIMIT_BYTES,
+    FORMAT,
+    HEADER_LIMIT_BYTES,
+    Line,
+    Name,
+    TokenInfo,
+    first_fault,
+    naming,
+)
 from spectral_diffusion.adapters.header import read_header
 from spectral_diffusion.errors import AdapterFileError
 from spectral_diffusion.reading import open_file
 from spectral_diffusion.spectrum import ColumnSlot
 
-HEADER_LIMIT_BYTES = 2**26
-"""Of the JSON before the tensors: what only lists files reads no more than this of each."""
 _LENGTH_BYTES = 8
 
 
@@ -62,12 +69,20 @@ def read_summary(path: Path) -> tuple[PartSummary, ...]:
 
 
 def _parts(header: Any) -> list[Any]:
-    listed = header.get("parts") if isinstance(header, dict) else None
-    if listed is None:
-        return [header]
-    held = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
-    adapters = [part.get("adapter") for part in held]
+    """What is said of each concept, whatever it is."""
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise AdapterFileError(
+            f"it is not of adapter format {FORMAT}, which this version reads",
+            "update spectral-diffusion: pip install --upgrade spectral-diffusion",
+        )
+    if "parts" not in header:
+        return [{**header, "strength": 1.0}]
+    parts = header["parts"] if isinstance(header["parts"], list) else []
+    if not parts:
+        raise AdapterFileError("its header lists no parts", "fuse the adapters again")
     return [
-        {**adapter, "strength": part.get("strength", 1.0)} if isinstance(adapter, dict) else adapter
-        for part, adapter in zip(held, adapters, strict=True)
-    ] or [None]
+        {**part["adapter"], "strength": part.get("strength", 1.0)}
+        if isinstance(part, dict) and isinstance(part.get("adapter"), dict)
+        else None
+        for part in parts
+    ]

@@ -1,22 +1,28 @@
 """The adapter files of a workspace: what they hold, files from elsewhere taken in, names, and the way to the trash."""
 
+import itertools
 import os
 import re
-from collections.abc import Collection
+import shutil
+import tempfile
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from spectral_diffusion.adapters.summary import PartSummary, read_summary
+from spectral_diffusion.diffusion.checkpoints import FOLDER as CHECKPOINTS
+from spectral_diffusion.diffusion.checkpoints import read_claim
 from spectral_diffusion.diffusion.settings import hash_adapter
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.fusion import FusedAdapter, load_fused
 from spectral_diffusion.ledger import Claim, Ledger
 from spectral_diffusion.locks import locked
-from spectral_diffusion.names import slug
+from spectral_diffusion.names import printable, slug
 from spectral_diffusion.reading import open_file
 from spectral_diffusion.trash import Trash, TrashedItem
-from spectral_diffusion.workspace import Workspace, write_atomically
+from spectral_diffusion.workspace import Workspace, create_new, write_atomically
 
 SUFFIX = ".safetensors"
 WHAT = "adapter"
@@ -116,7 +122,7 @@ def _summary(path: Path, modified_ns: int, size_bytes: int) -> AdapterSummary:
             raise InputError("it is a link", "copy the file itself into the folder")
         parts = read_summary(path)
     except InputError as error:
-        fault = error.what.removeprefix(f"{path}: ")
+        fault = error.what.replace(printable(f"{path}: "), "").replace(printable(str(path)), path.name)
     return AdapterSummary(path, size_bytes, modified_ns / 1e9, parts, fault)
 
 
@@ -126,21 +132,33 @@ def import_adapter(workspace: Workspace, upload: Path) -> ImportedAdapter:
     Raises:
         InputError: It is no sound adapter, or the workspace cannot be written to. Nothing changed.
     """
-    with _changing(workspace):
-        with open_file(upload, IMPORT_LIMIT_BYTES) as file:
-            content = file.read(IMPORT_LIMIT_BYTES + 1)
-        fused = load_fused(upload)
+    with _changing(workspace), tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
+        # What is judged is what is stored, whatever becomes of the upload meanwhile.
+        copy = Path(folder) / "upload"
+        _copy(upload, copy)
+        try:
+            fused = load_fused(copy)
+        except InputError as error:
+            shown = printable(upload.name)
+            raise type(error)(error.what.replace(str(copy), shown), error.remedy.replace(str(copy), shown)) from error
         same = _holder_of(workspace, fused)
         if same is not None:
             return ImportedAdapter(same, (f"it is here already, as {same}",), is_new=False)
-        names = slug("+".join(part.adapter.name for part in fused.parts))
-        path = _free_path(workspace, names)
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        path = _free_path(workspace, slug("+".join(part.adapter.name for part in fused.parts)))
+        try:
+            write_atomically(path, lambda temporary: shutil.copyfile(copy, temporary))
+        except InputError:
+            path.unlink()
+            raise
         return ImportedAdapter(path.name, _claim(workspace, fused))
 
 
 def rename_adapter(workspace: Workspace, file_name: str, new_name: str) -> str:
-    """Give a file another name. What its concepts are called, in it and in the ledger, stays.
+    """Give a file another name.
+
+    What its concepts are called stays, in the file, in the ledger and in checkpoints: those go by the concept's name,
+    and a file is one copy of it of several. So a version can be put aside, and the next training of the concept writes
+    a file of its name again, into the columns that it has.
 
     Returns:
         The new file name.
@@ -156,17 +174,20 @@ def rename_adapter(workspace: Workspace, file_name: str, new_name: str) -> str:
         target = path.with_name(f"{name}{SUFFIX}")
         if target == path:
             return path.name
-        if os.path.lexists(target) and not (target.exists() and os.path.samefile(target, path)):
+        is_taken = not _is_same(path, target) and create_new(target)
+        if not is_taken and not _is_same(path, target):
             raise InputError(f"there is an adapter {target.name} already", "choose another name")
         try:
-            os.rename(path, target)
+            os.replace(path, target)
         except OSError as error:
+            if is_taken:
+                target.unlink(missing_ok=True)
             raise InputError(f"cannot rename {path}: {error.strerror or error}", "check the folder's rights") from error
         return target.name
 
 
 def delete_adapter(workspace: Workspace, file_name: str, *, in_training: Collection[str] = ()) -> DeletedAdapter:
-    """Put a file into the trash and free the columns that no other file holds.
+    """Put a file into the trash and free the columns of its concepts of which the workspace holds no other file.
 
     Args:
         workspace: Whose.
@@ -180,26 +201,22 @@ def delete_adapter(workspace: Workspace, file_name: str, *, in_training: Collect
         path = _path(workspace, file_name)
         summary = _summary(path, path.lstat().st_mtime_ns, path.lstat().st_size)
         item = Trash(workspace).put(path, what=WHAT)
-        notes = []
-        ledger = Ledger(workspace.ledger_path)
-        kept = [part for other in list_adapters(workspace) for part in other.parts]
-        for part in summary.parts:
-            here = [claim for claim in ledger.holders() if claim.concept == part.name and claim.slot == part.slot]
-            held = any(other.name == part.name and other.slot == part.slot for other in kept)
-            if here and not held and part.name not in in_training:
-                for claim in here:
-                    ledger.release(part.name, claim.base)
-                notes.append(f"{part.slot} of {part.name} are free again")
-        return DeletedAdapter(item, tuple(notes))
+        try:
+            notes = _release(workspace, [part for part in summary.parts if part.name not in in_training])
+        except InputError as error:
+            notes = (f"its columns could not be freed: {error.what}",)
+        return DeletedAdapter(item, notes)
 
 
 def restore_adapter(workspace: Workspace, item_id: str) -> RestoredAdapter:
     """Take a file out of the trash; its columns are claimed again where they are free.
 
     Raises:
-        InputError: There is no such item, or it cannot be put back.
+        InputError: There is no such adapter, or it cannot be put back.
     """
     with _changing(workspace):
+        if not any(item.id == item_id and item.what == WHAT for item in Trash(workspace).items()):
+            raise InputError(f"there is no adapter {str(item_id)[:60]!r} in the trash", _AGAIN)
         path = Trash(workspace).restore(item_id)
         try:
             notes = _claim(workspace, load_fused(path))
@@ -208,7 +225,7 @@ def restore_adapter(workspace: Workspace, item_id: str) -> RestoredAdapter:
         return RestoredAdapter(path.name, notes)
 
 
-def _changing(workspace: Workspace):  # noqa: ANN202
+def _changing(workspace: Workspace) -> AbstractContextManager[None]:
     return locked(workspace.adapters / ".lock")
 
 
@@ -219,12 +236,26 @@ def _path(workspace: Workspace, file_name: str) -> Path:
     return path
 
 
+def _copy(upload: Path, copy: Path) -> None:
+    try:
+        with open_file(upload, IMPORT_LIMIT_BYTES) as source, open(copy, "xb") as target:
+            shutil.copyfileobj(source, target)
+    except InputError as error:
+        raise type(error)(error.what.replace(printable(str(upload)), printable(upload.name)), error.remedy) from error
+
+
+def _is_same(path: Path, target: Path) -> bool:
+    """Whether two names are one file, as on systems where capitals make no difference."""
+    return target.exists() and os.path.samefile(target, path)
+
+
 def _free_path(workspace: Workspace, name: str) -> Path:
-    path, number = workspace.adapters / f"{name}{SUFFIX}", 1
-    while os.path.lexists(path):
-        number += 1
-        path = workspace.adapters / f"{name}-{number}{SUFFIX}"
-    return path
+    """A file name that nobody had, taken: a training may write into the folder at any time."""
+    for number in itertools.count(1):
+        path = workspace.adapters / (f"{name}{SUFFIX}" if number == 1 else f"{name}-{number}{SUFFIX}")
+        if create_new(path):
+            return path
+    raise AssertionError
 
 
 def _holder_of(workspace: Workspace, fused: FusedAdapter) -> str | None:
@@ -244,22 +275,50 @@ def _holder_of(workspace: Workspace, fused: FusedAdapter) -> str | None:
 
 def _claim(workspace: Workspace, fused: FusedAdapter) -> tuple[str, ...]:
     """Claim the columns of concepts; what stands in the way is told and harms nobody: fusing measures overlaps."""
-    ledger = Ledger(workspace.ledger_path)
     notes = []
     for part in fused.parts:
         claim = Claim.of(part.adapter)
         try:
-            if claim.start % claim.width:
-                raise SlotError(f"{claim} does not begin at a whole slot", "train it again")
-            ledger.claim(
-                claim.base,
-                claim.fingerprints,
-                claim.concept,
-                claim.width,
-                claim.capacity or 1,
-                claim.start // claim.width,
-                claim.token,
-            )
-        except SlotError as error:
-            notes.append(f"its columns could not be claimed: {error.what}; it can be drawn alone")
+            _claim_one(Ledger(workspace.ledger_path), claim)
+        except InputError as error:
+            notes.append(f"the columns of {claim.concept} are not reserved for it: {error.what}")
+    return tuple(notes)
+
+
+def _claim_one(ledger: Ledger, claim: Claim) -> None:
+    """Claim exactly these columns.
+
+    Raises:
+        InputError: Somebody else holds one of them, or the concept of this name holds others, which it keeps.
+    """
+    holders = [other for other in ledger.holders() if other.on_base(claim.fingerprints)]
+    own = next((other for other in holders if other.concept == claim.concept), None)
+    if own is not None and own.slot != claim.slot:
+        raise SlotError(f"{own} is held here by that name, and this one was trained on {claim.slot}", "train it again")
+    if claim.start % claim.width:
+        raise SlotError(f"{claim.slot} are no whole slot", "train it again")
+    number, capacity = claim.start // claim.width, claim.capacity or 1
+    ledger.claim(
+        claim.base, claim.fingerprints, claim.concept, claim.width, max(capacity, number + 1), number, claim.token
+    )
+
+
+def _release(workspace: Workspace, parts: Sequence[PartSummary]) -> tuple[str, ...]:
+    """Free the columns of concepts that no file of the workspace holds any more, finished, fused or half-trained."""
+    ledger = Ledger(workspace.ledger_path)
+    kept = [(part.name, part.slot, part.fingerprints) for one in list_adapters(workspace) for part in one.parts]
+    for path in sorted((workspace.adapters / CHECKPOINTS).glob(f"*{SUFFIX}")):
+        with suppress(InputError):
+            claim = read_claim(path)
+            kept.append((claim.concept, claim.slot, claim.fingerprints))
+    notes = []
+    for part in parts:
+        for claim in ledger.holders():
+            is_its = claim.concept == part.name and claim.slot == part.slot and claim.on_base(part.fingerprints)
+            if is_its and not any(
+                name == part.name and slot == part.slot and claim.on_base(fingerprints)
+                for name, slot, fingerprints in kept
+            ):
+                ledger.give_back(part.name, claim.fingerprints, None)
+                notes.append(f"{claim.slot} of {claim.base} are free again")
     return tuple(notes)
