@@ -16,7 +16,7 @@ from spectral_diffusion.studio.drawing import COUNT_LIMIT, SEED_LIMIT, SIZES, ex
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.watching import POLL_SECONDS, status_lines, watch
 
-FIRST_SEED = 1
+FIRST_SEED = 9
 _WELCOME = (
     "Three sample toys are trained already: press **Draw**. For your own things go from left to right: photographs in "
     "**Concepts**, a place in **Slots**, then **Train**."
@@ -146,12 +146,13 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         now = [card.value() for card in adapter_cards(desk, strengths)]
         note, prompts = _after_ticking(desk, now)
         running = [job.id for job in desk.jobs(open_only=True) if job.spec and job.spec.kind in ("generate", "grid")]
-        return [now, note, prompts, text or prompts[0], running, gr.Timer(active=bool(running)), []]
+        return [now, note, prompts, str(text or prompts[0]), running, gr.Timer(active=bool(running)), []]
 
-    def tick(desk: Desk, value: Any, text: str, prompts_before: Any) -> list[Any]:
+    def tick(desk: Desk, value: Any, text: Any, prompts_before: Any) -> list[Any]:
         note, prompts = _after_ticking(desk, value)
+        text = str(text or "")
         # A prompt that nobody has touched follows the ticks.
-        follows = not text.strip() or text in (prompts_before or [])
+        follows = not text.strip() or text in (prompts_before if isinstance(prompts_before, list) else [])
         return [note, prompts, prompts[0] if follows else text]
 
     def begin(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:

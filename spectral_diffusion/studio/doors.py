@@ -84,7 +84,8 @@ class Doors:
         """
         doors = [
             *((Kind.PAGE, _READ, re.escape(f"/{page}")) for page in pages),
-            (Kind.CONFIG, _GET, "/config|/gradio_api/app_id"),
+            # The last one is how gradio_client learns the names of events.
+            (Kind.CONFIG, _GET, "/config|/gradio_api/app_id|/gradio_api/info"),
             (Kind.ASSET, _READ, r"/(assets|static|svelte)/(?!.*\.\.)[A-Za-z0-9_./@+~ -]{1,300}"),
             (Kind.ASSET, _READ, r"/theme\.css|/favicon\.ico|/manifest\.json"),
             (Kind.FILE, _READ, r"/gradio_api/file=.{1,4096}"),

@@ -250,9 +250,9 @@ _AXIS_EXAMPLES = {
 }
 
 
-def axis_example(setting: str) -> str:
+def axis_example(setting: Any) -> str:
     """Values that a side of a grid may have, as a person would write them."""
-    return _AXIS_EXAMPLES.get(setting, "")
+    return _AXIS_EXAMPLES.get(str(setting), "")
 
 
 def whole(value: Any, what: str, low: int, high: int) -> int:

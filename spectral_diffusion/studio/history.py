@@ -101,7 +101,7 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
     dropped = gr.File(
         label="Drop a picture here to get its settings back",
         file_types=[".png"],
-        height=110,
+        height=150,
         elem_id=shell.hint("create-drop", "A PNG that was drawn here or by the command line holds all its settings."),
     )
     shown = Shown(state, [latest, pair, left, slider, history, more, state])
@@ -122,8 +122,8 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
         drawing, notes = from_picture(desk, _selected(desk, kept))
         return _restored(desk, drawing, notes)
 
-    def put_back_file(desk: Desk, path: str | None) -> list[Any]:
-        if path is None:
+    def put_back_file(desk: Desk, path: Any) -> list[Any]:
+        if not isinstance(path, str):
             raise InputError("there is no picture", "drop a PNG that was drawn here")
         drawing, notes = from_picture(desk, Path(path))
         return [None, *_restored(desk, drawing, notes)]
@@ -153,7 +153,7 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
     def show_more(desk: Desk, kept: dict[str, Any]) -> list[Any]:
         return _values(desk, {**kept, "limit": kept["limit"] + PAGE})
 
-    def show_left(desk: Desk, kept: dict[str, Any], label: str | None) -> Any:
+    def show_left(desk: Desk, kept: dict[str, Any], label: Any) -> Any:
         return _slider(desk, kept, label)
 
     shell.refresh(tab, refresh, state, shown.outputs)
