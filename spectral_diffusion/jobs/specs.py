@@ -206,7 +206,7 @@ class ScoreSpec(Values):
     @property
     def title(self) -> str:
         """The job in a few words."""
-        return f"score {len(self.images)} pictures"
+        return f"score {len(self.images)} picture{'s' if len(self.images) > 1 else ''}"
 
 
 class DemoSpec(Values):

@@ -85,7 +85,7 @@ _CSS = """
 .score-result table { border-collapse: separate; border-spacing: 4px; font-variant-numeric: tabular-nums; margin: 0; }
 .score-result th, .score-result table, .score-result tr { border: 0; background: none; }
 .score-result th { font-weight: 600; font-size: var(--text-sm); padding: 4px; line-height: 1.25; }
-.score-result tbody th { text-align: left; max-width: 120px; overflow-wrap: anywhere; }
+.score-result tbody th { text-align: left; max-width: 160px; overflow-wrap: break-word; }
 .score-result td { text-align: center; padding: 10px 6px; min-width: 56px; border: 2px solid transparent; }
 .score-result .cell { border-radius: 8px; color: var(--body-text-color);
   background: color-mix(in srgb, var(--color-accent) calc(var(--heat) * 55%), var(--background-fill-secondary)); }
