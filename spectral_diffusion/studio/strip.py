@@ -117,7 +117,7 @@ _CSS = """
   box-shadow: inset 0 0 0 2px var(--color-accent); }
 .target.taken { background: repeating-linear-gradient(45deg, transparent 0 6px, color-mix(in srgb,
   var(--error-text-color, #b91c1c) 30%, transparent) 6px 9px); box-shadow: inset 0 0 0 2px #b91c1c; }
-.range { height: 28px; border-radius: 6px; font-size: 12px; line-height: 1; padding: 0 4px; cursor: grab;
+.range { height: 28px; border-radius: 6px; font-size: 12px; line-height: 1.4; padding: 0 4px; cursor: grab;
   touch-action: none; user-select: none; -webkit-user-select: none; overflow: hidden; min-width: 0; }
 .over .range { position: absolute; pointer-events: auto; }
 .range.moving { cursor: grabbing; opacity: .8; z-index: 5; pointer-events: none;
