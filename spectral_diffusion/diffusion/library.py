@@ -1,5 +1,6 @@
 """The adapter files of a workspace: what they hold, files from elsewhere taken in, names, and the way to the trash."""
 
+import errno
 import itertools
 import os
 import re
@@ -15,7 +16,7 @@ from spectral_diffusion.adapters.summary import PartSummary, read_summary
 from spectral_diffusion.diffusion.checkpoints import FOLDER as CHECKPOINTS
 from spectral_diffusion.diffusion.checkpoints import read_claim
 from spectral_diffusion.diffusion.settings import hash_adapter
-from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.errors import DiskFullError, InputError, SlotError
 from spectral_diffusion.fusion import FusedAdapter, load_fused
 from spectral_diffusion.ledger import Claim, Ledger
 from spectral_diffusion.locks import locked
@@ -238,8 +239,14 @@ def _path(workspace: Workspace, file_name: str) -> Path:
 
 def _copy(upload: Path, copy: Path) -> None:
     try:
-        with open_file(upload, IMPORT_LIMIT_BYTES) as source, open(copy, "xb") as target:
-            shutil.copyfileobj(source, target)
+        with open_file(upload, IMPORT_LIMIT_BYTES) as source:
+            try:
+                with open(copy, "xb") as target:
+                    shutil.copyfileobj(source, target)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise DiskFullError(f"there is no space to look at {upload}", "free some space") from error
+                raise
     except InputError as error:
         raise type(error)(error.what.replace(printable(str(upload)), printable(upload.name)), error.remedy) from error
 

@@ -17,7 +17,7 @@ from spectral_diffusion.diffusion.intake import add_photographs
 from spectral_diffusion.errors import DiskFullError, InputError
 from spectral_diffusion.workspace import Workspace, sample_concepts
 from tests.hostile.cases_archives import MASK, TOML, zipped
-from tests.hostile.cases_images import NOISE, encoded
+from tests.hostile.cases_images import NOISE, chunk, encoded, png
 
 OCTO = sorted((sample_concepts() / "octo").glob("*.png"))
 
@@ -78,8 +78,10 @@ def test_location_is_found_in_every_kind_of_file_and_only_there(workspace: Works
     _noise(30).save(uploads / "where-xmp", "JPEG", xmp=xmp)
     _noise(31).save(uploads / "where-xmp-webp", "WEBP", xmp=xmp)
     _noise(32).save(uploads / "camera-xmp", "JPEG", xmp=b"<x:xmpmeta>camera</x:xmpmeta>")
+    # A PNG may tell it behind its picture.
+    (uploads / "where-behind").write_bytes(png(40, 40)[:-12] + chunk(b"eXIf", where.tobytes()[6:]) + chunk(b"IEND"))
     added = add_photographs(workspace, "toy", sorted(uploads.iterdir()))
-    assert len(added.stored) == 12
+    assert len(added.stored) == 13
     for result in added.results:
         assert ("location data removed" in result.notes) == result.upload.startswith("where"), result
 

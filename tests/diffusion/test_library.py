@@ -17,7 +17,7 @@ from spectral_diffusion.diffusion.library import (
     rename_adapter,
     restore_adapter,
 )
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import DiskFullError, InputError
 from spectral_diffusion.fusion import fuse, load_fused
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
@@ -216,7 +216,7 @@ def test_an_upload_changes_nothing_when_it_cannot_be_stored(workspace: Workspace
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(InputError):
+        with pytest.raises(DiskFullError, match="no space"):
             import_adapter(workspace, upload)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
