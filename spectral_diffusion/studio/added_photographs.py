@@ -5,6 +5,7 @@ from typing import Any
 
 from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.diffusion.intake import add_photographs
+from spectral_diffusion.diffusion.wording import concept_name
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio import concept_words
 from spectral_diffusion.studio.desk import Desk
@@ -43,9 +44,10 @@ def add_photographs_to(desk: Desk, concept: str, files: list[dict[str, Any]]) ->
     if not isinstance(files, list) or not files:
         raise InputError("no file arrived", "send a list of gradio_client.handle_file(path)")
     paths = [uploaded(desk, item.get("path") if isinstance(item, dict) else None) for item in files]
-    if concept not in {summary.folder for summary in list_concepts(desk.workspace)}:
-        concept = concept_words.create(desk, concept, "", "", "")
-    added = add_photographs(desk.workspace, concept, paths)
+    made = concept_name(str(concept or ""))
+    known = [one.folder for one in list_concepts(desk.workspace) if concept == one.folder or made == one.name]
+    folder = known[0] if known else concept_words.create(desk, made, "", "", "")
+    added = add_photographs(desk.workspace, folder, paths)
     return [
         {"upload": result.upload, "stored": result.stored, "notes": list(result.notes), "refused": result.refused}
         for result in added.results

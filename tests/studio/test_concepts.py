@@ -429,6 +429,7 @@ def test_events_that_anybody_made_up_are_answered_in_words(
             else []
             for parameter in parameters[1:]
         ]
+        assert held.fn is not None
         try:
             held.fn(gr.Request(), *values)
         except gr.Error as error:

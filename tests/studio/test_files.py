@@ -128,7 +128,7 @@ def test_a_file_is_renamed_and_stays_chosen(screen: Screen) -> None:
 
 def test_a_deleted_adapter_comes_back_with_its_columns(screen: Screen) -> None:
     desk = screen.desk
-    desk.ledger.add(Claim.of(make_adapter("octo", 1)))
+    desk.ledger.rebuild([Claim.of(make_adapter("octo", 1))])
     shown = screen.do("throw_away", {"file": "octo.safetensors"}, [])
     assert names(desk) == ["cup", "mug"] and shown[0] == {"file": None}
     assert desk.ledger.holders() == []
