@@ -58,7 +58,7 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
             max_height=420,
             elem_id=shell.hint("create-slider", "Drag the line between the two pictures."),
         )
-    with gr.Group(visible=False, elem_id="create-details") as details:
+    with gr.Column(visible=False, elem_id="create-details") as details:
         facts = gr.HTML("", js_on_load=None, padding=True)
         with gr.Row():
             reuse = gr.Button(
@@ -148,7 +148,7 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
         gr.Info("It is in the trash of Files.", duration=4)
         name = desk.picture_name(path)
         kept = {**kept, "selected": None, "latest": [other for other in kept["latest"] if other != name]}
-        return [gr.Group(visible=False), *_values(desk, kept)]
+        return [gr.Column(visible=False), *_values(desk, kept)]
 
     def show_more(desk: Desk, kept: dict[str, Any]) -> list[Any]:
         return _values(desk, {**kept, "limit": kept["limit"] + PAGE})
@@ -241,7 +241,7 @@ def _details(desk: Desk, name: str) -> list[Any]:
         drawing, _ = from_picture(desk, path)
     except InputError as error:
         words = f"<p><b>{html.escape(path.name)}</b></p><p class='hint'>{html.escape(error.what)}</p>"
-        return [gr.Group(visible=True), words, "", gr.DownloadButton(value=desk.show(path))]
+        return [gr.Column(visible=True), words, "", gr.DownloadButton(value=desk.show(path))]
     used = ", ".join(f"{record.name} at {record.strength:g}" for record in settings.adapters) or "the base alone"
     rows = {
         "Prompt": settings.prompt,
@@ -259,7 +259,7 @@ def _details(desk: Desk, name: str) -> list[Any]:
         if value != ""
     )
     return [
-        gr.Group(visible=True),
+        gr.Column(visible=True),
         f"<div class='scroll'><table>{body}</table></div>",
         drawing.command_line(desk),
         gr.DownloadButton(value=desk.show(path)),

@@ -54,6 +54,7 @@ CSS = """
 .masthead p { margin: 0; color: var(--body-text-color-subdued); }
 .masthead form { margin-left: auto; }
 #concepts-editor { position: sticky; top: 8px; align-self: flex-start; }
+.gradio-container button[role=tab][aria-selected=true] { color: var(--link-text-color); }
 .hint, .hint p { color: var(--body-text-color-subdued); font-size: var(--text-sm); margin: 0; overflow-wrap: anywhere; }
 .notice { border-left: 3px solid var(--color-accent); padding: 8px 12px; border-radius: 4px;
   background: var(--background-fill-secondary); overflow-wrap: anywhere; }
@@ -71,6 +72,7 @@ CSS = """
 .scroll { overflow-x: auto; }
 .scroll table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 .scroll th, .scroll td { text-align: left; padding: 6px 10px; border-top: 1px solid var(--border-color-primary); }
+.dark button[role=tab][aria-selected=true] { color: var(--primary-300); }
 .gradio-container button:focus-visible, .gradio-container input:focus-visible,
 .gradio-container textarea:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 1px; }
 @media (max-width: 640px) {

@@ -154,11 +154,7 @@ class Visit:
 
     def tab(self, name: str) -> None:
         """Go to a screen."""
-        found = self.page.get_by_role("tab", name=name, exact=True)
-        if not found.first.is_visible():
-            # At phone width Gradio moves tabs into a menu.
-            self.page.locator(".overflow-menu > button").first.click()
-        self.page.locator("button", has_text=re.compile(f"^{name}$")).locator("visible=true").first.click()
+        self.page.get_by_role("tab", name=name, exact=True).click()
         self.page.locator(f"#screen-{name.lower()}").wait_for(timeout=20_000)
 
     def toast(self, words: str) -> None:
