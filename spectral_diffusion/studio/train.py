@@ -2,6 +2,7 @@
 
 import html
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -78,8 +79,9 @@ def build(shell: Shell, tab: gr.Tab) -> None:
 
     shell.refresh(tab, refresh, asked, [chosen, faults, foreseen])
     shell.refresh(tab, look, [choice, shown], watched)
-    for component in asked:
-        shell.on(component.change, foresee, asked, foreseen, quiet=True, trigger_mode="always_last")
+    # One listener for all: a slow answer to an earlier change must not come after that to a later one.
+    changed = partial(gr.on, [component.change for component in asked])
+    shell.on(changed, foresee, asked, foreseen, quiet=True, trigger_mode="always_last")
     shell.on(timer.tick, tick, [choice, shown], watched, quiet=True)
     shell.on(begin.click, queue, [choice, shown, *asked], [choice, *watched])
     shell.on(rows.select, pick, [choice, shown], [choice, *watched], quiet=True)

@@ -17,6 +17,7 @@ from spectral_diffusion.jobs.submission import train_spec
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.recipes import RECIPES
 
 CONCEPTS_LIMIT = 20
 """So many concepts go into one job."""
@@ -81,7 +82,7 @@ class TrainingPlan:
         facts = desk.studio.facts
         if facts is None:
             return None
-        pace = desk.studio.queue.pace(self.config)
+        pace = _pace(desk, self.config)
         device = "processor" if facts.device == "cpu" else "graphics card"
         basis = "measured in earlier trainings here" if pace else f"measured on this machine's {device}"
         return Estimate(training_seconds(facts, self.config, len(self.concepts), pace), basis)
@@ -138,6 +139,19 @@ class TrainingPlan:
                         f"{twice} is being trained already: {job.title} is {job.state}",
                         "wait for it, or cancel it first",
                     )
+
+
+def _pace(desk: Desk, config: Config) -> float | None:
+    """Steps a second of earlier trainings by this recipe, or by one that differs in the wide pictures alone."""
+    wide = config.training.cutmix_wide_probability
+    known = dict.fromkeys((wide, *(recipe.wide_probability for recipe in RECIPES.values())))
+    for other in known:
+        alike = config.override({"training.cutmix_wide_probability": other})
+        pace = desk.studio.queue.pace(alike)
+        if pace is not None:
+            # A wide picture is half as large again.
+            return pace * (1 + other / 2) / (1 + wide / 2)
+    return None
 
 
 def why_not(concept: ConceptSummary) -> str:

@@ -43,6 +43,21 @@ def test_a_time_that_nobody_measured_is_not_invented(desk):
     assert "not known yet" in foresee(desk, on("octo"))
 
 
+def test_a_training_by_one_recipe_tells_the_time_of_the_others(desk, monkeypatch):
+    def one_step_a_second(config):
+        return 1.0 if (config.training.cutmix_wide_probability, config.training.batch_size) == (0, 2) else None
+
+    monkeypatch.setattr(desk.studio.queue, "pace", one_step_a_second)
+    assert "earlier trainings" in foresee(desk, on("octo"), "balanced")
+    assert "earlier trainings" in foresee(desk, on("octo"), "best")
+    assert "this machine's processor" in foresee(desk, on("octo"), batch=3), "another batch size is another pace"
+    with_wide, without = (
+        train.TrainingPlan.of(desk, ["octo"], read_recipe(desk.studio.config, name, 1000)[0]).estimate(desk).seconds
+        for name in ("best", "balanced")
+    )
+    assert with_wide == pytest.approx(1.15 * without, rel=0.03)
+
+
 def test_the_columns_that_will_be_taken_are_told(desk):
     assert "octo in columns 0-3; shelly in columns 4-7" in foresee(desk, on("octo", "shelly"))
     assert not desk.workspace.ledger_path.exists(), "telling claims nothing"
