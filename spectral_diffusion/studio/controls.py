@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from spectral_diffusion.diffusion.gallery import list_concepts, thumbnail
 
+from spectral_diffusion.diffusion.gallery import list_concepts, thumbnail
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.cards import Card, ticked
 from spectral_diffusion.studio.desk import Desk

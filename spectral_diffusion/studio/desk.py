@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from spectral_diffusion.diffusion.library import AdapterSummary, list_adapters
-
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import Spec

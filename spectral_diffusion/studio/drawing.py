@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from spectral_diffusion.diffusion.library import AdapterSummary
-
 from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.diffusion.settings import GenerationSettings, hash_adapter
 from spectral_diffusion.errors import InputError

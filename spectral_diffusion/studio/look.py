@@ -73,6 +73,7 @@ CSS = """
 .scroll table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 .scroll th, .scroll td { text-align: left; padding: 6px 10px; border-top: 1px solid var(--border-color-primary); }
 .dark button[role=tab][aria-selected=true] { color: var(--primary-300); }
+.gradio-container input.subdued { color: var(--body-text-color-subdued); }
 .gradio-container button:focus-visible, .gradio-container input:focus-visible,
 .gradio-container textarea:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 1px; }
 @media (max-width: 640px) {

@@ -89,7 +89,7 @@ def open_studio(
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
         studio = Studio(opening.workspace, queue, grants, opening.base, has_accounts=accounts is not None)
         try:
-            studio.ask_for_facts()
+            studio.ask_for_facts(again=True)
         except InputError as error:
             note(f"note: {error}")
         page = build_page(studio)

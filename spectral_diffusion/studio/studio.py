@@ -3,10 +3,14 @@
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spectral_diffusion import __version__
 from spectral_diffusion.config import Config, load_config
+from spectral_diffusion.diffusion.facts import BaseFacts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job, JobQueue
 from spectral_diffusion.jobs.submission import describe_spec
@@ -17,8 +21,6 @@ from spectral_diffusion.studio.grants import Grants
 from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
-    from spectral_diffusion.diffusion.facts import BaseFacts
-
     from spectral_diffusion.studio.desk import Desk
 
 USERS = "users"
@@ -45,7 +47,7 @@ class Studio:
     has_accounts: bool = False
     fuser: Fuser = field(default_factory=Fuser)
     config: Config = field(init=False)
-    _facts: "BaseFacts | None" = field(default=None, init=False)
+    _facts: BaseFacts | None = field(default=None, init=False)
     _seeded: set[Path] = field(default_factory=set, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -77,33 +79,31 @@ class Studio:
                 add_samples(workspace)
             self._seeded.add(workspace.root)
 
-    def ask_for_facts(self) -> Job:
-        """Have a worker read the model, once for each model and version.
+    def ask_for_facts(self, *, again: bool = False) -> Job:
+        """Have a worker read the model, once for each model, version and day: machines are not always as busy.
+
+        Args:
+            again: Try again what failed.
 
         Raises:
             InputError: The queue cannot be used.
         """
-        return self.queue.submit(lambda store: describe_spec(self.config), key=self._facts_key)
+        job = self.queue.submit(lambda store: describe_spec(self.config), key=self._facts_key)
+        return self.queue.retry(job.id) if again and job.state in ("failed", "cancelled") else job
 
-    @property
+    @cached_property
     def _facts_key(self) -> str:
-        from spectral_diffusion import __version__
-
         index = Path(self.base) / "model_index.json"
         changed = index.stat().st_mtime_ns if index.is_file() else 0
-        return f"describe {self.base[-80:]} {changed} {__version__}"
+        return f"describe {self.base[-80:]} {changed} {__version__} {date.today()}"
 
     @property
-    def facts(self) -> "BaseFacts | None":
+    def facts(self) -> BaseFacts | None:
         """What is known about the model; None as long as no worker has read it."""
         if self._facts is None:
-            from spectral_diffusion.diffusion.facts import BaseFacts
-
             with suppress(InputError):
                 job = self.ask_for_facts()
-                if job.state in ("failed", "cancelled"):
-                    self.queue.retry(job.id)
-                elif job.state == "done" and job.result is not None:
+                if job.state == "done" and job.result is not None:
                     self._facts = BaseFacts.model_validate(job.result["answer"])
         return self._facts
 
