@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # One thread a test process: two processes then share two cores without getting in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4
 
-.PHONY: install demo test slow lint check clean help
+.PHONY: install ui demo test slow lint check clean help
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -24,6 +24,9 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@
+
+ui: install      ## the studio in a browser
+	$(BIN)/spectral-diffusion ui
 
 demo: install    ## three concepts trained, fused, drawn together and scored: outputs/demo/report.html
 	$(BIN)/spectral-diffusion demo --out outputs/demo

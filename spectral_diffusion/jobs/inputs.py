@@ -22,8 +22,10 @@ def _check_place(place: str) -> str:
     odd = any(is_reserved(part) or part != printable(part) or set(part) & _FORBIDDEN for part in parts)
     if odd or any(part.startswith((".", "~")) or part != part.strip() for part in parts) or "" in parts:
         raise ValueError("is no name that every system can have, or leads out of the store")
-    if parts[0].lower() == "jobs" or parts[-1].lower().startswith(("ledger.json", "jobs.sqlite")):
-        raise ValueError("is where the queue itself is kept")
+    kept = parts[-1].lower().startswith(("ledger.json", "jobs.sqlite"))
+    # A person's workspace may lie two folders deep.
+    if kept or parts[0].lower() in ("jobs", "trash") or parts[2:3] == ["trash"]:
+        raise ValueError("is where the queue or the trash is kept")
     return place
 
 

@@ -45,7 +45,8 @@ class Ticked(NamedTuple):
 
 
 def cards(*, strengths: bool = False, empty: str, **options: Any) -> gr.HTML:
-    """A component of cards; its value is a list of `Card.value()`, its event `change`.
+    """A component of cards; its value is a list of `Card.value()`. Its event `change` tells of every new value,
+    `tick` only of those that a person gave it.
 
     Args:
         strengths: Whether ticked cards have a slider.
@@ -88,6 +89,7 @@ const list = () => element.querySelector('.cards');
 const commit = (index, change) => {
   props.value = props.value.map((item, other) => other === index ? {...item, ...change} : item);
   draw();
+  trigger('tick');
   trigger('change');
 };
 const make = (tag, attributes, ...children) => {

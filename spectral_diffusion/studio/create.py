@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio import grids, history
+from spectral_diffusion.studio import grids, history, programs
 from spectral_diffusion.studio.cards import cards, ticked
 from spectral_diffusion.studio.chips import chips, pressed
 from spectral_diffusion.studio.controls import Controls, adapter_cards, read_drawing
@@ -142,18 +142,20 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     def refresh(desk: Desk, before: Any, text: str, wanted: list[str] | None) -> list[Any]:
         strengths = {item.id: item.strength for item in ticked(before)} if before else None
         if wanted:
-            strengths = {**({} if strengths is None else strengths), **dict.fromkeys(wanted, 1.0)}
+            # Whoever comes with concepts in hand wants to see those, and not what was ticked before.
+            strengths, text = dict.fromkeys(wanted, 1.0), ""
         now = [card.value() for card in adapter_cards(desk, strengths)]
         note, prompts = _after_ticking(desk, now)
         running = [job.id for job in desk.jobs(open_only=True) if job.spec and job.spec.kind in ("generate", "grid")]
         return [now, note, prompts, str(text or prompts[0]), running, gr.Timer(active=bool(running)), []]
 
-    def tick(desk: Desk, value: Any, text: Any, prompts_before: Any) -> list[Any]:
-        note, prompts = _after_ticking(desk, value)
-        text = str(text or "")
+    def say(desk: Desk, value: Any) -> list[Any]:
+        return list(_after_ticking(desk, value))
+
+    def follow(desk: Desk, value: Any, text: Any, prompts_before: Any) -> Any:
         # A prompt that nobody has touched follows the ticks.
-        follows = not text.strip() or text in (prompts_before if isinstance(prompts_before, list) else [])
-        return [note, prompts, prompts[0] if follows else text]
+        is_ours = isinstance(prompts_before, list) and text in prompts_before
+        return _after_ticking(desk, value)[1][0] if is_ours or not str(text or "").strip() else gr.skip()
 
     def begin(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
         job = read_drawing(desk, *values).submit(desk)
@@ -176,13 +178,16 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         [chosen, prompt, shell.to_create],
         [chosen, fused, offered, prompt, watching, timer, shell.to_create],
     )
-    shell.on(chosen.change, tick, [chosen, prompt, offered], [fused, offered, prompt], quiet=True)
+    shell.on(chosen.tick, follow, [chosen, prompt, offered], prompt, quiet=True)
+    shell.on(chosen.change, say, chosen, [fused, offered], quiet=True)
     shell.on(offered.select, pressed, offered, prompt, quiet=True)
     shell.on(size.change, offer, size, [width, height], quiet=True)
     shell.on(new_seed.click, lambda desk: random.SystemRandom().randrange(SEED_LIMIT), None, seed, quiet=True)
     shell.on(draw.click, begin, [watching, *controls.all], [watching, timer, status])
     shell.on(prompt.submit, begin, [watching, *controls.all], [watching, timer, status])
     shell.on(compare.click, begin_row, [watching, *controls.all], [watching, timer, status])
+    for function in (programs.draw, programs.pictures, programs.picture):
+        shell.offer(function, function.__name__)
     shell.on(timer.tick, poll, [watching, shown.state], [watching, timer, status, *shown.outputs], quiet=True)
 
 

@@ -41,6 +41,7 @@ def theme() -> gr.themes.Base:
         button_primary_text_color="white",
         link_text_color="*primary_600",
         link_text_color_dark="*primary_300",
+        input_background_fill_dark="*neutral_800",
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
     )

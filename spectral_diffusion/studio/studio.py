@@ -18,6 +18,7 @@ from spectral_diffusion.names import slug
 from spectral_diffusion.samples import add_samples, is_new
 from spectral_diffusion.studio.fusing import Fuser
 from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.trash import Trash
 from spectral_diffusion.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Studio:
         self.config = load_config(base=self.base)
 
     def desk(self, user: str | None) -> "Desk":
-        """A person's place. A new one gets the sample concepts with their trained adapters.
+        """A person's place. A new one gets the sample concepts with their trained adapters; old trash goes for good.
 
         Raises:
             InputError: With accounts, nobody is named; or the workspace cannot be written to.
@@ -77,6 +78,7 @@ class Studio:
                 return
             if is_new(workspace):
                 add_samples(workspace)
+            Trash(workspace).empty()
             self._seeded.add(workspace.root)
 
     def ask_for_facts(self, *, again: bool = False) -> Job:

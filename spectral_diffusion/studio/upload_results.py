@@ -42,7 +42,7 @@ def outcomes(found: Sequence[Outcome], what: str) -> str:
         for one in found
         if not one.refused
     ]
-    return f'<div class="outcomes" role="status"><b>{html.escape(told)}.</b><ul>{"".join(lines)}</ul></div>'
+    return f'<div class="outcomes" role="status" tabindex="0"><b>{html.escape(told)}.</b><ul>{"".join(lines)}</ul></div>'
 
 
 def _line(name: str, words: str, *, is_refused: bool = False) -> str:

@@ -42,7 +42,7 @@ def test_concepts_that_share_columns_are_refused_every_time(tmp_path: Path):
     files = [(path, 1.0) for path in _files(tmp_path, octo=0, spot=0)]
     fuser = Fuser()
     for _ in range(2):
-        with pytest.raises(SlotError, match="octo .* and spot"):
+        with pytest.raises(SlotError, match=r"octo .* and spot"):
             fuser.fuse(files)
 
 
