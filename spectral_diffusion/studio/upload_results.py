@@ -42,7 +42,8 @@ def outcomes(found: Sequence[Outcome], what: str) -> str:
         for one in found
         if not one.refused
     ]
-    return f'<div class="outcomes" role="status" tabindex="0"><b>{html.escape(told)}.</b><ul>{"".join(lines)}</ul></div>'
+    said = f"<b>{html.escape(told)}.</b><ul>{''.join(lines)}</ul>"
+    return f'<div class="outcomes" role="status" tabindex="0">{said}</div>'
 
 
 def _line(name: str, words: str, *, is_refused: bool = False) -> str:
