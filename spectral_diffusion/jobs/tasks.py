@@ -34,7 +34,7 @@ from spectral_diffusion.jobs.warm import Warm
 from spectral_diffusion.sheets import SHEET_PIXEL_LIMIT, labelled_grid
 
 GRID_KEY = "spectral_diffusion_grid"
-"""Of the text in a sheet that holds its job."""
+"""Of the text in a sheet that says what it shows."""
 
 
 class Stopped(BaseException):
@@ -270,7 +270,7 @@ def _grid(spec: GridSpec, tools: Tools) -> Outcome:
         captions=[cell.label for cell in spec.cells],
         heading=spec.heading,
     )
-    save_png(drawn, tools.folder.work / sheet, {GRID_KEY: spec.model_dump_json()})
+    save_png(drawn, tools.folder.work / sheet, {GRID_KEY: json.dumps(_shown_in(spec, base))})
     files = {name: f"{spec.out}/{name}" for name in (sheet, *names)}
     pictures = [
         {
@@ -283,6 +283,17 @@ def _grid(spec: GridSpec, tools: Tools) -> Outcome:
         for number, (cell, name) in enumerate(zip(spec.cells, names, strict=True))
     ]
     return Outcome(files, {"sheet": files[sheet], "columns": spec.columns, "pictures": pictures})
+
+
+def _shown_in(spec: GridSpec, base: Base) -> dict[str, Any]:
+    """What a sheet shows, for its picture: neither who asked for it nor where anything lies."""
+    shown = spec.model_dump(mode="json", include={"cells", "columns", "column_labels", "row_labels", "heading"})
+    # Names were given by whoever queued the job, and may be paths.
+    adapters = [
+        {"name": PurePosixPath(adapter.name.replace("\\", "/")).name, "strength": adapter.strength}
+        for adapter in spec.fusing.adapters
+    ]
+    return {"base": base.name, "adapters": adapters, **shown}
 
 
 def _describe(spec: DescribeSpec, tools: Tools) -> Outcome:

@@ -17,7 +17,7 @@ from spectral_diffusion.images import read_png_text
 from spectral_diffusion.jobs import warm as warm_module
 from spectral_diffusion.jobs.adapter_set import AdapterSet
 from spectral_diffusion.jobs.queue import Job
-from spectral_diffusion.jobs.specs import GenerateSpec, GridSpec, build_spec
+from spectral_diffusion.jobs.specs import GenerateSpec, GridCell, GridSpec, build_spec
 from spectral_diffusion.jobs.submission import fusing_of, generate_spec, grid_spec
 from spectral_diffusion.jobs.tasks import GRID_KEY, Stopped
 from spectral_diffusion.jobs.warm import Warm
@@ -96,10 +96,29 @@ def test_every_cell_is_the_picture_of_its_settings_and_the_sheet_holds_the_job(
         )
         assert Image.open(work / name).tobytes() == direct.image.tobytes()
         assert read_settings(work / name) == direct.settings
-    text = read_png_text(work / sheet)[GRID_KEY]
-    assert GridSpec.model_validate_json(text) == job.spec
+    shown = json.loads(read_png_text(work / sheet)[GRID_KEY])
+    assert [GridCell.model_validate(cell) for cell in shown["cells"]] == list(job.spec.cells)
+    assert (shown["base"], shown["columns"], shown["heading"]) == (base.name, 3, "<red> & <blue>")
+    assert shown["column_labels"] == ["A", "B", "A + B"] and shown["row_labels"] == []
+    assert [adapter["strength"] for adapter in shown["adapters"]] == [0.5, 1.0]
     progress = place.queue.job(job.id).progress
     assert (progress.step, progress.steps) == (8, 8)
+
+
+def test_a_sheet_tells_neither_of_whom_nor_of_where(place: Place, base: Base, adapters: dict[str, Path]) -> None:
+    job = _submit(
+        place,
+        [(adapters["red"], 1.0)],
+        [{**CELL, "prompt": "a <red>"}],
+        columns=1,
+        out=place.root / "users" / "mallory" / "images",
+    )
+    assert isinstance(job.spec, GridSpec) and "mallory" in job.spec.out and Path(job.spec.base).is_absolute()
+    sheet, *pictures = do(place, job, Warm("cpu")).files
+    for name in (sheet, *pictures):
+        told = json.dumps(read_png_text(place.root / "jobs" / job.id / "work" / name))
+        for word in ("mallory", "users/", str(place.root), str(place.base), str(place.base.parent)):
+            assert word not in told, f"{name} tells {word}"
 
 
 def test_a_grid_that_was_stopped_goes_on_where_it_was(place: Place) -> None:
