@@ -120,8 +120,20 @@ class Trash:
         note = self._note(item_id)
         return self._place(item_id) / _CONTENT / note.name
 
-    def restore(self, item_id: str) -> Path:
+    def origin(self, item_id: str) -> Path:
+        """Where an item was.
+
+        Raises:
+            InputError: There is no such item, or its note cannot be used.
+        """
+        return self.root / self._note(item_id).origin
+
+    def restore(self, item_id: str, *, replace: bool = False) -> Path:
         """Put an item back to where it was or, when that is taken now, beside it under a free name (`octo-2`).
+
+        Args:
+            item_id: Which.
+            replace: It has its old name whatever lies there now, which goes into the trash as the same kind of thing.
 
         Returns:
             Where it is now.
@@ -137,6 +149,8 @@ class Trash:
                     f"the folder {origin.parent.name} that {origin.name} was in is gone", "restore that folder first"
                 )
             kept = self._place(item_id) / _CONTENT
+            if replace and os.path.lexists(origin):
+                self._take(origin, (), note.what, copy=False)
             try:
                 place = _put_back(kept, origin, [name for name in note.companions if os.path.lexists(kept / name)])
             except OSError as error:
@@ -251,7 +265,7 @@ def _put_back(kept: Path, origin: Path, companions: list[str]) -> Path:
         new = stem if number == 1 else f"{stem}-{number}"
         place = origin.with_name(new + suffix)
         others = {name: place.with_name(new + name.removeprefix(stem)) for name in companions}
-        if any(map(os.path.lexists, (place, *others.values()))):
+        if any(map(os.path.lexists, (place, *others.values()))) or (companions and _is_shared(place)):
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         if is_folder:
@@ -262,6 +276,13 @@ def _put_back(kept: Path, origin: Path, companions: list[str]) -> Path:
             _move(kept / name, target)
         return place
     raise AssertionError
+
+
+def _is_shared(place: Path) -> bool:
+    """Whether another file is called the same but for its end: companions would be taken for those of both."""
+    with suppress(OSError), os.scandir(place.parent) as entries:
+        return any(entry.name.startswith(f"{place.stem}.") for entry in entries)
+    return False
 
 
 def _linked(source: Path, place: Path) -> bool:

@@ -85,6 +85,18 @@ def test_a_place_that_is_taken_is_not_written_over(trash: Trash, root: Path) -> 
     assert trash.restore(item.id).name == "octo.old-2"
 
 
+def test_what_takes_the_place_of_another_sends_it_to_the_trash(trash: Trash, root: Path) -> None:
+    path = root / "concepts" / "octo" / "00.png"
+    first = trash.put(path, what="mask")
+    path.write_text("painted meanwhile")
+    assert trash.origin(first.id) == path and trash.restore(first.id, replace=True) == path
+    assert path.read_text() == "00.png"
+    (other,) = trash.items()
+    assert (other.what, trash.content(other.id).read_text()) == ("mask", "painted meanwhile")
+    trash.restore(other.id, replace=True)
+    assert path.read_text() == "painted meanwhile" and len(trash.items()) == 1
+
+
 def test_a_copy_is_kept_and_the_file_stays(trash: Trash, root: Path) -> None:
     path = root / "concepts" / "octo" / "00.png"
     item = trash.keep(path, what="photograph")

@@ -19,12 +19,14 @@ from spectral_diffusion.diffusion.concept_folder import (
     find_photograph,
     mask_path,
     next_number,
+    photographs,
     place,
     staging,
 )
 from spectral_diffusion.diffusion.wording import (
     SETTINGS_FILE,
     check_caption,
+    check_inside,
     check_settings,
     concept_name,
     read_caption,
@@ -40,6 +42,7 @@ from spectral_diffusion.workspace import Workspace, write_atomically
 CROP_SIDE_PX = 64
 """Half of what the smallest base draws; less shows nothing to learn."""
 _SHAPE_TOLERANCE = 0.01
+_MASK = "mask"
 
 
 def create_concept(
@@ -120,7 +123,7 @@ def set_mask(workspace: Workspace, concept: str, photograph: str, mask: Image.Im
         target = mask_path(path)
         if mask is None:
             if target.exists():
-                Trash(workspace).put(target, what="mask")
+                Trash(workspace).put(target, what=_MASK)
             return
         save_png(_fitted(_brightness(mask), read_image(path).size, photograph), target)
 
@@ -228,11 +231,18 @@ def delete_concept(workspace: Workspace, concept: str) -> TrashedItem:
 def restore(workspace: Workspace, item_id: str) -> Path:
     """Bring a concept, a photograph or a mask back from the trash; see `Trash.restore`.
 
+    A mask comes back to its photograph only; one that was painted there meanwhile goes into the trash.
+
     Raises:
-        InputError: See `Trash.restore`.
+        InputError: See `Trash.restore`; or the photograph of a mask is gone, or has another size now.
     """
     with changing(workspace):
-        return Trash(workspace).restore(item_id)
+        trash = Trash(workspace)
+        origin = trash.origin(item_id)
+        is_mask = any(item.id == item_id and item.what == _MASK for item in trash.items())
+        if is_mask:
+            _check_mask_fits(trash.content(item_id), origin)
+        return trash.restore(item_id, replace=is_mask)
 
 
 def token_holder(workspace: Workspace, token: str, but: str = "") -> str | None:
@@ -244,6 +254,27 @@ def token_holder(workspace: Workspace, token: str, but: str = "") -> str | None:
         except InputError:
             continue
     return None
+
+
+def _check_mask_fits(mask: Path, origin: Path) -> None:
+    """Refuse a mask where it would make its folder one that cannot be read, or a photograph of itself."""
+    folder = origin.parent
+    own = [path for path in photographs(folder) if mask_path(path) == origin] if folder.is_dir() else []
+    if not own:
+        raise InputError(
+            f"the photograph of the mask {origin.name} is gone from {folder.name}", "restore that photograph first"
+        )
+    for photograph in own:
+        check_inside(photograph)
+        size_px = read_image(photograph).size
+        try:
+            read_mask(mask, size_px)
+        except InputError as error:
+            raise InputError(
+                f"the mask {origin.name} does not go with {photograph.name} any more, which is {size_px[0]} x "
+                f"{size_px[1]} pixels: it was cropped meanwhile, or the mask is damaged",
+                "restore the photograph as it was, or paint the mask again",
+            ) from error
 
 
 def _check(workspace: Workspace, concept: str, name: str, settings: dict[str, str]) -> None:

@@ -235,6 +235,53 @@ def test_a_photograph_goes_and_comes_with_its_caption_and_its_mask(workspace: Wo
     assert load_concept(folder).digest() == before
 
 
+def _trashed(workspace: Workspace, what: str) -> list[str]:
+    return [item.id for item in Trash(workspace).items() if item.what == what]
+
+
+def test_a_restored_mask_takes_the_place_of_the_one_painted_meanwhile(workspace: Workspace) -> None:
+    folder = workspace.concepts / "octo"
+    set_mask(workspace, "octo", "02.png", _half_mask((128, 128)))
+    first = (folder / "02.mask.png").read_bytes()
+    set_mask(workspace, "octo", "02.png", None)
+    (item,) = _trashed(workspace, "mask")
+    set_mask(workspace, "octo", "02.png", _half_mask((128, 128), left=64))
+    second = (folder / "02.mask.png").read_bytes()
+    assert restore(workspace, item) == folder / "02.mask.png"
+    assert (folder / "02.mask.png").read_bytes() == first != second
+    assert len(load_concept(folder).photographs) == 5 and len(list(folder.glob("02*.png"))) == 2
+    (other,) = _trashed(workspace, "mask")
+    restore(workspace, other)
+    assert (folder / "02.mask.png").read_bytes() == second
+
+
+def test_a_mask_whose_photograph_is_gone_or_cropped_stays_in_the_trash(workspace: Workspace) -> None:
+    folder = workspace.concepts / "octo"
+    for name in ("02.png", "03.png"):
+        set_mask(workspace, "octo", name, _half_mask((128, 128)))
+        set_mask(workspace, "octo", name, None)
+    third, second = _trashed(workspace, "mask")
+    photograph = remove_photograph(workspace, "octo", "02.png")
+    crop_photograph(workspace, "octo", "03.png", (0, 0, 100, 100))
+    with pytest.raises(InputError, match=r"photograph of the mask 02\.mask\.png is gone from octo"):
+        restore(workspace, second)
+    with pytest.raises(InputError, match=r"does not go with 03\.png any more, which is 100 x 100"):
+        restore(workspace, third)
+    assert len(load_concept(folder).photographs) == 4 and set(_trashed(workspace, "mask")) == {second, third}
+    restore(workspace, photograph.id)
+    restore(workspace, second)
+    assert len(load_concept(folder).photographs) == 5 and (folder / "02.mask.png").exists()
+
+
+def test_the_companions_of_a_restored_photograph_are_its_own(workspace: Workspace) -> None:
+    folder = workspace.concepts / "octo"
+    set_mask(workspace, "octo", "02.png", _half_mask((128, 128)))
+    item = remove_photograph(workspace, "octo", "02.png")
+    Image.new("RGB", (96, 80)).save(folder / "02.jpg")
+    assert restore(workspace, item.id) == folder / "02-2.png"
+    assert (folder / "02-2.mask.png").exists() and len(load_concept(folder).photographs) == 6
+
+
 def test_a_concept_is_renamed_with_all_it_is_called(workspace: Workspace) -> None:
     shutil.copytree(workspace.concepts / "octo", workspace.concepts / "rc_car2")
     (workspace.concepts / "rc_car2" / "concept.toml").unlink()
