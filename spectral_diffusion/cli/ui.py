@@ -27,7 +27,14 @@ from spectral_diffusion.workspace import Workspace
     "--allowed-host", "allowed_hosts", metavar="NAME", multiple=True, help="A further name browsers call it by."
 )
 @click.option("--behind-proxy", is_flag=True, help="Believe what a proxy in front says of who asks and how.")
-@click.option("--base", metavar="B", default="toybox", show_default=True, help="Base model with a recipe.")
+@click.option("--base", metavar="B", default="toybox", show_default=True, help="Base model: toybox or a folder.")
+@click.option(
+    "--config",
+    "recipe",
+    metavar="TOML",
+    type=options.PATH,
+    help="Values to lay over the base's recipe; a base without a recipe needs a complete file.",
+)
 @click.option("--no-worker", is_flag=True, help="Start no worker; jobs wait for one that you start.")
 @click.option("--no-browser", is_flag=True, help="Open no browser.")
 @database_option
@@ -41,6 +48,7 @@ def command(
     allowed_hosts: tuple[str, ...],
     behind_proxy: bool,
     base: str,
+    recipe: Path | None,
     no_worker: bool,
     no_browser: bool,
     database: str | None,
@@ -73,6 +81,7 @@ def command(
             allowed_hosts,
             behind_proxy,
             base,
+            recipe,
             device,
             database,
             own_worker=not no_worker,

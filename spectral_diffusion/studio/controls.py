@@ -1,15 +1,19 @@
 """What a person sets before drawing, read from the page and shown on it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from spectral_diffusion.diffusion.gallery import list_concepts, thumbnail
+from spectral_diffusion.diffusion.library import AdapterSummary
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.cards import Card, ticked
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.drawing import COUNT_LIMIT, SEED_LIMIT, Drawing, titles, whole
+from spectral_diffusion.studio.drawing import Drawing, titles, whole
+from spectral_diffusion.studio.limits import COUNT_LIMIT, SEED_LIMIT
 
 FIRST_TICKED = 3
 """So many concepts are ticked when the page is opened: as many as toybox draws well side by side."""
@@ -97,7 +101,9 @@ def adapter_cards(desk: Desk, strengths: dict[str, float] | None) -> list[Card]:
     covers = {concept.name: concept.cover for concept in list_concepts(desk.workspace)}
     usable = [summary for summary in desk.adapters() if not summary.fault]
     if strengths is None:
-        first = [summary.file_name for summary in usable if not summary.is_fused][:FIRST_TICKED]
+        first = [summary.file_name for summary in usable if not summary.is_fused and _fits(desk, summary)][
+            :FIRST_TICKED
+        ]
         strengths = dict.fromkeys(first, 1.0)
     made = []
     for summary in usable:
@@ -106,14 +112,33 @@ def adapter_cards(desk: Desk, strengths: dict[str, float] | None) -> list[Card]:
             Card(
                 id=summary.file_name,
                 title=titles(summary),
-                text=" ".join(summary.tokens),
-                image=desk.address(thumbnail(cover, 96)) if cover else "",
+                text=" ".join(summary.tokens) + ("" if _fits(desk, summary) else f", of {summary.base_name}"),
+                image=_cover(desk, cover),
                 on=summary.file_name in strengths,
                 strength=strengths.get(summary.file_name, 1.0),
                 hint=f"Write {' '.join(summary.tokens)} in the prompt to draw it.",
             )
         )
     return made
+
+
+def _fits(desk: Desk, summary: AdapterSummary) -> bool:
+    """Whether an adapter was trained on the model that draws here, as far as that is known."""
+    facts = desk.studio.facts
+    if facts is None:
+        return summary.base_name == Path(desk.studio.base).name
+    return all(
+        facts.fingerprints.get(component) == digest
+        for part in summary.parts
+        for component, digest in part.fingerprints.items()
+    )
+
+
+def _cover(desk: Desk, cover: Path | None) -> str:
+    # One photograph that cannot be read shall not take the whole screen down.
+    with suppress(InputError):
+        return desk.address(thumbnail(cover, 96)) if cover else ""
+    return ""
 
 
 def _size(desk: Desk, size: Any, width_px: Any, height_px: Any) -> tuple[int, int]:

@@ -12,14 +12,15 @@ from spectral_diffusion.studio.cards import cards, ticked
 from spectral_diffusion.studio.chips import chips, pressed
 from spectral_diffusion.studio.controls import Controls, adapter_cards, read_drawing
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.drawing import COUNT_LIMIT, SEED_LIMIT, SIZES, examples
+from spectral_diffusion.studio.drawing import SIZES, examples
+from spectral_diffusion.studio.limits import COUNT_LIMIT, GUIDANCE_LIMIT, SEED_LIMIT, STEPS_LIMIT
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.watching import POLL_SECONDS, status_lines, watch
+from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, status_lines, watch
 
 FIRST_SEED = 9
+_SAMPLES = "Three sample toys are trained already: press **Draw**. "
 _WELCOME = (
-    "Three sample toys are trained already: press **Draw**. For your own things go from left to right: photographs in "
-    "**Concepts**, a place in **Slots**, then **Train**."
+    "For your own things go from left to right: photographs in **Concepts**, a place in **Slots**, then **Train**."
 )
 
 
@@ -29,7 +30,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     watching = gr.State([])
     status = gr.HTML("", elem_id="create-status", js_on_load=None, render=False)
     timer = gr.Timer(POLL_SECONDS, active=False)
-    gr.Markdown(_WELCOME, elem_classes="hint")
+    gr.Markdown((_SAMPLES if shell.studio.is_toybox else "") + _WELCOME, elem_classes="hint")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             chosen = cards(
@@ -117,7 +118,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                 )
                 steps = gr.Slider(
                     1,
-                    max(50, recipe.steps),
+                    STEPS_LIMIT,
                     recipe.steps,
                     step=1,
                     label="Steps",
@@ -127,7 +128,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                 )
                 guidance = gr.Slider(
                     1,
-                    30,
+                    GUIDANCE_LIMIT,
                     recipe.guidance_scale,
                     step=0.5,
                     label="Guidance",
@@ -136,17 +137,24 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             controls = Controls(chosen, prompt, negative, size, width, height, steps, guidance, seed, count)
             grids.build(shell, controls, watching, timer, status)
         with gr.Column(scale=7, min_width=320):
-            status.render()
+            with gr.Column(elem_classes="while-open"):
+                status.render()
+                cancel = gr.Button(
+                    "Cancel", size="sm", elem_id=shell.hint("create-cancel", "End what is being drawn, and what waits.")
+                )
             shown = history.build(shell, tab, controls)
 
-    def refresh(desk: Desk, before: Any, text: str, wanted: list[str] | None) -> list[Any]:
+    def refresh(desk: Desk, before: Any, text: str, wanted: list[str] | None, watched: list[str]) -> list[Any]:
         strengths = {item.id: item.strength for item in ticked(before)} if before else None
         if wanted:
             # Whoever comes with concepts in hand wants to see those, and not what was ticked before.
             strengths, text = dict.fromkeys(wanted, 1.0), ""
         now = [card.value() for card in adapter_cards(desk, strengths)]
         note, prompts = _after_ticking(desk, now)
-        running = [job.id for job in desk.jobs(open_only=True) if job.spec and job.spec.kind in ("generate", "grid")]
+        open_jobs = desk.jobs(open_only=True, limit=None)
+        running = [job.id for job in open_jobs if job.spec and job.spec.kind in ("generate", "grid")]
+        # What ended while somebody looked elsewhere is still to be told.
+        running += [job_id for job_id in watched if job_id not in running]
         return [now, note, prompts, str(text or prompts[0]), running, gr.Timer(active=bool(running)), []]
 
     def say(desk: Desk, value: Any) -> list[Any]:
@@ -165,6 +173,10 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         job = read_drawing(desk, *values).compare(desk)
         return watch(desk, job, open_jobs)
 
+    def stop(desk: Desk, open_jobs: list[str]) -> str:
+        cancel_all(desk, open_jobs)
+        return status_lines(desk, [desk.job(job_id) for job_id in open_jobs])
+
     def poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
         return _poll(desk, open_jobs, kept)
 
@@ -175,7 +187,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     shell.refresh(
         tab,
         refresh,
-        [chosen, prompt, shell.to_create],
+        [chosen, prompt, shell.to_create, watching],
         [chosen, fused, offered, prompt, watching, timer, shell.to_create],
     )
     shell.on(chosen.tick, follow, [chosen, prompt, offered], prompt, quiet=True)
@@ -188,6 +200,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     shell.on(compare.click, begin_row, [watching, *controls.all], [watching, timer, status])
     for function in (programs.draw, programs.pictures, programs.picture):
         shell.offer(function, function.__name__)
+    shell.on(cancel.click, stop, watching, status)
     shell.on(timer.tick, poll, [watching, shown.state], [watching, timer, status, *shown.outputs], quiet=True)
 
 
@@ -196,7 +209,7 @@ def _after_ticking(desk: Desk, value: Any) -> tuple[str, list[str]]:
     chosen = ticked(value)
     summaries = {summary.file_name: summary for summary in desk.adapters() if not summary.fault}
     used = [summaries[item.id] for item in chosen if item.id in summaries]
-    prompts = examples(used, is_toybox=desk.studio.base == "toybox")
+    prompts = examples(used, is_toybox=desk.studio.is_toybox)
     if not chosen:
         return _note("No concept is ticked: the base draws alone."), prompts
     try:

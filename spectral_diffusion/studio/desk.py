@@ -1,6 +1,8 @@
 """A person's place in the studio: what is theirs, and nothing else."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +16,8 @@ from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.studio.studio import OPEN_JOBS_A_USER, Studio
 from spectral_diffusion.workspace import Workspace
 
+ID_LETTERS = 8
+"""Of a job's id."""
 GRIDS = "grids"
 """Folder of grids and their cells, among the pictures."""
 
@@ -61,11 +65,17 @@ class Desk:
         return f"/gradio_api/file={quote(self.show(path))}"
 
     def pictures(self) -> list[Path]:
-        """Their pictures and grids, the newest first."""
-        folder = self.workspace.images
-        found = [*folder.glob("*.png"), *(folder / GRIDS).glob("grid_*.png")]
-        kept = [path for path in found if not path.name.startswith(".") and path.is_file() and not path.is_symlink()]
-        return sorted(kept, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+        """Their pictures, and those of rows and grids with their sheets; the newest first."""
+        found: list[tuple[int, str, Path]] = []
+        for folder in (self.workspace.images, self.workspace.images / GRIDS):
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".png") and not entry.name.startswith("."):
+                        # It may go while the folder is read.
+                        with suppress(OSError):
+                            if entry.is_file(follow_symlinks=False):
+                                found.append((entry.stat().st_mtime_ns, entry.name, Path(entry.path)))
+        return [path for *_, path in sorted(found, reverse=True)]
 
     def picture_name(self, path: Path) -> str:
         """What `picture` finds it by."""
@@ -79,9 +89,10 @@ class Desk:
         """
         path = self.workspace.images / str(name)
         folders = (self.workspace.images, self.workspace.images / GRIDS)
-        if path.parent not in folders or path.suffix != ".png" or path.is_symlink() or not path.is_file():
-            raise InputError(f"there is no picture {str(name)[:60]!r} any more", "choose another")
-        return path
+        with suppress(OSError, ValueError):
+            if path.parent in folders and path.suffix == ".png" and not path.is_symlink() and path.is_file():
+                return path
+        raise InputError(f"there is no picture {str(name)[:60]!r} any more", "choose another")
 
     def submit(self, build: Callable[[Store], Spec]) -> Job:
         """Queue a job of theirs.
@@ -102,9 +113,13 @@ class Desk:
         Raises:
             InputError: There is none of that id that is theirs.
         """
-        job = self.studio.queue.job(str(job_id))
-        if self.studio.has_accounts and job.user != self.user:
-            # In the words for a job that is not there: what others do is nobody's business.
+        job = None
+        # A shortened id would tell of those of others.
+        if len(str(job_id)) == ID_LETTERS:
+            with suppress(InputError):
+                job = self.studio.queue.job(str(job_id))
+        if job is None or job.id != job_id or (self.studio.has_accounts and job.user != self.user):
+            # The same words for a job of somebody else: what others do is nobody's business.
             raise InputError(f"job {str(job_id)[:60]!r} is not found", "choose another")
         return job
 

@@ -4,22 +4,19 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spectral_diffusion.diffusion.library import AdapterSummary
-from spectral_diffusion.diffusion.pipeline import read_settings
-from spectral_diffusion.diffusion.settings import GenerationSettings, hash_adapter
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.submission import fusing_of, generate_spec, grid_spec
-from spectral_diffusion.studio.cards import STRENGTH_LIMIT, Ticked
+from spectral_diffusion.studio.axes import Axis
+from spectral_diffusion.studio.cards import Ticked
 from spectral_diffusion.studio.desk import GRIDS, Desk
+from spectral_diffusion.studio.limits import COUNT_LIMIT
 
-COUNT_LIMIT = 8
-SEED_LIMIT = 2**32
 SCENES = ("on the beach", "in the snow", "in the garden", "in the desert")
 SIZES = ("Square", "Wide", "Tall", "Own")
 _TOKEN = re.compile(r"<[^<>\s]+>")
@@ -102,6 +99,8 @@ class Drawing:
         summaries = {summary.file_name: summary for summary in desk.adapters()}
         cells = []
         for alone in self.adapters:
+            if alone.id not in summaries:
+                raise InputError(f"the adapter {alone.id} is gone", "reload the page and tick what is there")
             own = set(summaries[alone.id].tokens)
             cells.append(
                 {
@@ -115,7 +114,7 @@ class Drawing:
         cells.append({**self.values(), "strengths": together, "label": "fused"})
         return self._grid(desk, cells, columns=len(cells), column_labels=[cell["label"] for cell in cells])
 
-    def grid(self, desk: Desk, across: "Axis", down: "Axis") -> Job:
+    def grid(self, desk: Desk, across: Axis, down: Axis) -> Job:
         """Queue a picture of every pair of two settings.
 
         Raises:
@@ -123,6 +122,11 @@ class Drawing:
         """
         if (across.setting, across.of) == (down.setting, down.of):
             raise InputError(f"both sides of the grid change the {across.setting}", "choose another setting for one")
+        for axis in (across, down):
+            if axis.setting == "strength" and axis.of not in {None, *(adapter.id for adapter in self.adapters)}:
+                raise InputError(f"{Path(str(axis.of)).stem} is not in the picture", "tick it, or choose another")
+            if axis.setting == "strength" and not self.adapters:
+                raise InputError("no concept is ticked whose strength could change", "tick one")
         cells = []
         for row in down.values:
             for column in across.values:
@@ -150,7 +154,8 @@ class Drawing:
         """The same as a command."""
         parts = ["spectral-diffusion", "generate"]
         for adapter in self.adapters:
-            place = f"adapters/{adapter.id}"
+            # Where other people's files lie is nobody's business; they run it where they keep their own.
+            place = adapter.id if desk.user else str(desk.workspace.adapters / adapter.id)
             parts += ["--adapter", place if adapter.strength == 1 else f"{place}:{adapter.strength:g}"]
         parts += ["--prompt", self.prompt]
         if self.negative_prompt:
@@ -161,97 +166,7 @@ class Drawing:
             parts += ["--count", str(self.count)]
         if desk.studio.base != "toybox":
             parts += ["--base", desk.studio.base]
-        return f"{shlex.join(parts)} --workspace {shlex.quote(str(desk.workspace.root))}"
-
-
-AXES = ("seed", "strength", "steps", "guidance", "prompt")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A side of a grid.
-
-    Args:
-        setting: One of `AXES`.
-        values: What it takes: numbers, or for prompts texts.
-        of: File name of the adapter whose strength it is; None scales all.
-    """
-
-    setting: str
-    values: tuple[Any, ...]
-    of: str | None = None
-
-    @classmethod
-    def read(cls, setting: Any, text: Any, of: str | None = None) -> "Axis":
-        """An axis from a line that a person wrote: values between commas, prompts between `|`.
-
-        Raises:
-            InputError: No such setting, or values that are none.
-        """
-        if setting not in AXES:
-            raise InputError(f"{str(setting)[:40]!r} is no side of a grid", f"choose one of {', '.join(AXES)}")
-        parts = [part.strip() for part in str(text or "").split("|" if setting == "prompt" else ",") if part.strip()]
-        if not 1 <= len(parts) <= 10:
-            raise InputError(
-                f"the grid's {setting} has {len(parts)} values", "write 1 to 10, such as " + _AXIS_EXAMPLES[setting]
-            )
-        if setting == "prompt":
-            return cls(setting, tuple(parts))
-        try:
-            numbers = tuple(float(part) for part in parts)
-        except ValueError:
-            raise InputError(
-                f"the grid's {setting} {str(text)[:60]!r} are no numbers", f"write them as {_AXIS_EXAMPLES[setting]}"
-            ) from None
-        low, high = _AXIS_BOUNDS[setting]
-        if not all(low <= number <= high for number in numbers):
-            raise InputError(f"a {setting} of the grid is out of bounds", f"use {low:g} to {high:g}")
-        if setting in ("seed", "steps"):
-            if any(number != int(number) for number in numbers):
-                raise InputError(f"the grid's {setting} has a fraction", "use whole numbers")
-            return cls(setting, tuple(int(number) for number in numbers))
-        return cls(setting, numbers, of)
-
-    @property
-    def labels(self) -> list[str]:
-        """What stands beside the rows or above the columns."""
-        if self.setting == "prompt":
-            return [str(value) for value in self.values]
-        name = f"{self.setting} of {Path(self.of).stem}" if self.of else self.setting
-        return [f"{name} {value:g}" for value in self.values]
-
-    def applied(self, drawing: Drawing, value: Any) -> Drawing:
-        """The drawing with this value."""
-        match self.setting:
-            case "seed":
-                return replace(drawing, seed=value)
-            case "steps":
-                return replace(drawing, steps=value)
-            case "guidance":
-                return replace(drawing, guidance_scale=value)
-            case "prompt":
-                return replace(drawing, prompt=value)
-            case _:
-                adapters = tuple(
-                    Ticked(adapter.id, value if self.of in (None, adapter.id) else adapter.strength)
-                    for adapter in drawing.adapters
-                )
-                return replace(drawing, adapters=adapters)
-
-
-_AXIS_BOUNDS = {"seed": (0, SEED_LIMIT), "strength": (0, STRENGTH_LIMIT), "steps": (1, 100), "guidance": (1, 30)}
-_AXIS_EXAMPLES = {
-    "seed": "1, 2, 3",
-    "strength": "0, 0.5, 1",
-    "steps": "6, 12, 24",
-    "guidance": "2, 4, 8",
-    "prompt": "a photo of <octo> | a photo of <octo> in the snow",
-}
-
-
-def axis_example(setting: Any) -> str:
-    """Values that a side of a grid may have, as a person would write them."""
-    return _AXIS_EXAMPLES.get(str(setting), "")
+        return shlex.join(parts if desk.user else [*parts, "--workspace", str(desk.workspace.root)])
 
 
 def whole(value: Any, what: str, low: int, high: int) -> int:
@@ -310,46 +225,3 @@ def check_tokens(prompt: str, summaries: Sequence[AdapterSummary], adapters: Seq
                 if token in owners
                 else "take it out of the prompt",
             )
-
-
-def from_picture(desk: Desk, path: Path) -> tuple[Drawing, list[str]]:
-    """What a picture was drawn from, with the person's own adapters; and what of it is not here.
-
-    Raises:
-        InputError: It holds no settings, or was drawn with another base.
-    """
-    settings = read_settings(path)
-    found, missing = _adapters_of(desk, settings)
-    notes = [f"{name} is not among your adapters; import its file in Files" for name in missing]
-    facts = desk.studio.facts
-    if facts is not None and dict(facts.fingerprints) != settings.fingerprints:
-        notes.append(f"it was drawn with the base {settings.base}, and the one here is another: it will differ")
-    drawing = Drawing(
-        adapters=tuple(found),
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        width_px=settings.width_px,
-        height_px=settings.height_px,
-        steps=settings.steps,
-        guidance_scale=settings.guidance_scale,
-        seed=settings.seed,
-    )
-    return drawing, notes
-
-
-def _adapters_of(desk: Desk, settings: GenerationSettings) -> tuple[list[Ticked], list[str]]:
-    """The person's adapter files that hold a picture's concepts, and the names of those that none holds."""
-    by_hash: dict[str, str] = {}
-    wanted = {record.name for record in settings.adapters}
-    for summary in desk.adapters():
-        if not summary.fault and not summary.is_fused and wanted & set(summary.names):
-            (part,) = load_fused(summary.path).parts
-            by_hash[hash_adapter(part.adapter)] = summary.file_name
-    found, missing = [], []
-    for record in settings.adapters:
-        file_name = by_hash.get(record.sha256)
-        if file_name is None:
-            missing.append(record.name)
-        else:
-            found.append(Ticked(file_name, max(-STRENGTH_LIMIT, min(STRENGTH_LIMIT, record.strength))))
-    return found, missing

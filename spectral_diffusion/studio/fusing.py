@@ -3,16 +3,19 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedAdapter, FusedPart, fuse, load_fused
 from spectral_diffusion.fusion.slots import slot_sum
 from spectral_diffusion.spectrum import LowRankDelta
 
 KEPT_FILES = 64
 KEPT_FUSIONS = 16
+KEPT_BYTES = 2**30
+"""Of adapter files; what is kept of their changes takes about as much again."""
 _Key = tuple[Path, int, int]
 _Change = dict[str, LowRankDelta]
 
@@ -67,7 +70,7 @@ class Fuser:
         if key not in self._files:
             self._files[key] = load_fused(key[0]).parts
         self._files.move_to_end(key)
-        while len(self._files) > KEPT_FILES:
+        while len(self._files) > 1 and (len(self._files) > KEPT_FILES or _bytes(self._files) > KEPT_BYTES):
             self._files.popitem(last=False)
         return self._files[key]
 
@@ -79,11 +82,20 @@ class Fuser:
                 {module: part.low_rank(module) for module in part.adapter.modules} for part in parts
             )
         self._fusions.move_to_end(keys)
-        while len(self._fusions) > KEPT_FUSIONS:
+        while len(self._fusions) > 1 and (
+            len(self._fusions) > KEPT_FUSIONS or sum(map(_bytes, self._fusions)) > KEPT_BYTES
+        ):
             self._fusions.popitem(last=False)
         return self._fusions[keys]
 
 
+def _bytes(keys: Iterable[_Key]) -> int:
+    return sum(size for *_, size in keys)
+
+
 def _key(path: Path) -> _Key:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"there is no adapter {path.name} any more", "choose another") from error
     return path, status.st_mtime_ns, status.st_size

@@ -4,9 +4,10 @@ from typing import Any
 
 import gradio as gr
 
+from spectral_diffusion.studio.axes import AXES, Axis, axis_example
 from spectral_diffusion.studio.controls import Controls, read_drawing
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.drawing import AXES, Axis, axis_example, titles
+from spectral_diffusion.studio.drawing import titles
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.watching import watch
 

@@ -12,7 +12,8 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio.controls import Controls, shown_drawing
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.drawing import Drawing, from_picture
+from spectral_diffusion.studio.drawing import Drawing
+from spectral_diffusion.studio.restoring import from_picture
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.trash import Trash
 
@@ -146,9 +147,7 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
         path = _selected(desk, kept)
         Trash(desk.workspace).put(path, what="picture")
         gr.Info("It is in the trash of Files.", duration=4)
-        name = desk.picture_name(path)
-        kept = {**kept, "selected": None, "latest": [other for other in kept["latest"] if other != name]}
-        return [gr.Column(visible=False), *_values(desk, kept)]
+        return [gr.Column(visible=False), *_values(desk, {**kept, "selected": None})]
 
     def show_more(desk: Desk, kept: dict[str, Any]) -> list[Any]:
         return _values(desk, {**kept, "limit": kept["limit"] + PAGE})

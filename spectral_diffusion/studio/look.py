@@ -59,6 +59,7 @@ CSS = """
 .hint, .hint p { color: var(--body-text-color-subdued); font-size: var(--text-sm); margin: 0; overflow-wrap: anywhere; }
 .notice { border-left: 3px solid var(--color-accent); padding: 8px 12px; border-radius: 4px;
   background: var(--background-fill-secondary); overflow-wrap: anywhere; }
+.while-open:not(:has(progress)) button { display: none; }
 .progress-line { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; }
 .progress-line progress { flex: 1 1 160px; height: 10px; }
 .gradio-container progress { appearance: none; border: 0; border-radius: 99px; overflow: hidden;

@@ -1,11 +1,13 @@
 """Opening the studio: accounts, worker, page and server put together, and put away again."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from spectral_diffusion.config import load_config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import opened
@@ -32,6 +34,7 @@ class Opening:
         allowed_hosts: Further names that browsers may call it by.
         behind_proxy: Whether a trusted proxy brings the requests.
         base: Name of the model.
+        recipe: A TOML file with values to lay over the base's recipe.
         device: Where its own worker computes.
         database: Address of the queue, or None for the workspace's.
         own_worker: Whether it starts a worker where none lives.
@@ -44,6 +47,7 @@ class Opening:
     allowed_hosts: Sequence[str] = ()
     behind_proxy: bool = False
     base: str = "toybox"
+    recipe: Path | None = None
     device: str = "auto"
     database: str | None = None
     own_worker: bool = True
@@ -66,10 +70,13 @@ def open_studio(
     check_exposure(opening.host, opening.accounts is not None, opening.behind_proxy, opening.allowed_hosts)
     hosts = Hosts.of(opening.host, opening.allowed_hosts)
     accounts = Accounts.load(opening.accounts) if opening.accounts is not None else None
-    check_writable(opening.workspace.root)
+    # Found out before a worker is started.
+    load_config(opening.recipe, opening.base)
+    workspace = Workspace(Path(os.path.abspath(opening.workspace.root)))
+    check_writable(workspace.root)
     with ExitStack() as stack:
         queue = stack.enter_context(
-            opened(Database.locate(opening.workspace, opening.database), Store(str(opening.workspace.root.resolve())))
+            opened(Database.locate(workspace, opening.database), Store(str(workspace.root.resolve())))
         )
         queue.database.prepare()
         Registry(queue.database).prepare()
@@ -77,7 +84,7 @@ def open_studio(
             from spectral_diffusion.studio.own_worker import OwnWorker
 
             # First of all: what it imports takes as long as all the rest.
-            worker = OwnWorker(queue, opening.workspace.root, device=opening.device, note=note)
+            worker = OwnWorker(queue, workspace.root, device=opening.device, note=note)
             stack.callback(worker.stop)
             worker.start()
         grants = Grants(stack.enter_context(private_cache(cache_folder() / "studio")))
@@ -87,7 +94,8 @@ def open_studio(
         from spectral_diffusion.studio.studio import Studio
 
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-        studio = Studio(opening.workspace, queue, grants, opening.base, has_accounts=accounts is not None)
+        has_accounts = accounts is not None
+        studio = Studio(workspace, queue, grants, opening.base, has_accounts, opening.recipe)
         try:
             studio.ask_for_facts(again=True)
         except InputError as error:

@@ -60,6 +60,8 @@ class OwnWorker:
     def stop(self) -> None:
         """End it and wait for it. Its job stays open and goes on with the next worker."""
         self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(LOOK_SECONDS)
         process = self._process
         if process is None or process.poll() is not None:
             return
@@ -71,7 +73,9 @@ class OwnWorker:
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            self._look()
+            # A full disk is no reason to look no more.
+            with suppress(OSError):
+                self._look()
 
     def _look(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -104,6 +108,7 @@ class OwnWorker:
                     sys.executable,
                     *("-m", "spectral_diffusion", "worker", "--with-parent"),
                     *("--device", self._device, "--workspace", str(self._root.resolve())),
+                    *("--store", self._queue.store.root),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=log,

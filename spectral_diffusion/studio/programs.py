@@ -6,7 +6,8 @@ from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.cards import Ticked
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.drawing import COUNT_LIMIT, SEED_LIMIT, Drawing, whole
+from spectral_diffusion.studio.drawing import Drawing, whole
+from spectral_diffusion.studio.limits import COUNT_LIMIT, SEED_LIMIT
 
 _LISTED = 200
 

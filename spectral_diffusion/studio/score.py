@@ -19,7 +19,7 @@ from spectral_diffusion.studio.score_result import result_html, result_view
 from spectral_diffusion.studio.score_table import score_table, table_of
 from spectral_diffusion.studio.scoring import about_training, score_jobs, scores_of, submit_pictures
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.watching import POLL_SECONDS, status_lines, watch
+from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, status_lines, watch
 
 _WELCOME = (
     "How faithful are pictures? A CLIP compares them with the photographs of your concepts and with the prompt, and "
@@ -60,7 +60,11 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                 size="lg",
                 elem_id=shell.hint("score-run", "Compare the ticked and the uploaded pictures."),
             )
-            status.render()
+            with gr.Column(elem_classes="while-open"):
+                status.render()
+                cancel = gr.Button(
+                    "Cancel", size="sm", elem_id=shell.hint("score-cancel", "End what is being scored, and what waits.")
+                )
             earlier = gr.Dropdown(
                 label="Result",
                 choices=[],
@@ -113,6 +117,11 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         """Score pictures: names of yours, folders of concepts from left to right, a prompt or none. Answers the job."""
         return submit_pictures(desk, choosing.names(pictures), (), choosing.names(concepts), prompt).to_dict()
 
+    def stop(desk: Desk, open_jobs: list[str]) -> str:
+        cancel_all(desk, open_jobs)
+        return status_lines(desk, [desk.job(job_id) for job_id in open_jobs])
+
+    shell.on(cancel.click, stop, watching, status)
     shell.refresh(
         tab,
         refresh,

@@ -1,5 +1,6 @@
 """The studio as a whole: whose work lies where, and what all people in it share."""
 
+import hashlib
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectral_diffusion import __version__
-from spectral_diffusion.config import Config, load_config
+from spectral_diffusion.config import DEFAULT_BASE, Config, load_config
 from spectral_diffusion.diffusion.facts import BaseFacts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job, JobQueue
@@ -39,6 +40,7 @@ class Studio:
         grants: Which files who may see.
         base: Name of the model.
         has_accounts: Whether people log in.
+        recipe: A TOML file with values to lay over the base's recipe; a base without one needs a complete file.
     """
 
     root: Workspace
@@ -46,15 +48,16 @@ class Studio:
     grants: Grants
     base: str = "toybox"
     has_accounts: bool = False
+    recipe: Path | None = None
     fuser: Fuser = field(default_factory=Fuser)
     config: Config = field(init=False)
     _facts: BaseFacts | None = field(default=None, init=False)
-    _seeded: set[Path] = field(default_factory=set, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _seeded: dict[Path, threading.Lock] = field(default_factory=dict, init=False)
+    _swept: dict[Path, date] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Raises: InputError: There is no recipe for the base."""
-        self.config = load_config(base=self.base)
+        self.config = load_config(self.recipe, self.base)
 
     def desk(self, user: str | None) -> "Desk":
         """A person's place. A new one gets the sample concepts with their trained adapters; old trash goes for good.
@@ -73,13 +76,23 @@ class Studio:
         return Desk(studio=self, user=user if self.has_accounts else None, workspace=workspace)
 
     def _seed(self, workspace: Workspace) -> None:
-        with self._lock:
-            if workspace.root in self._seeded:
+        """What a workspace needs on the first visit of a day."""
+        if self._swept.get(workspace.root) == date.today():
+            return
+        with self._seeded.setdefault(workspace.root, threading.Lock()):
+            if self._swept.get(workspace.root) == date.today():
                 return
-            if is_new(workspace):
+            if self.is_toybox and is_new(workspace):
                 add_samples(workspace)
-            Trash(workspace).empty()
-            self._seeded.add(workspace.root)
+            # What cannot be thrown away today lies there tomorrow.
+            with suppress(InputError):
+                Trash(workspace).empty()
+            self._swept[workspace.root] = date.today()
+
+    @property
+    def is_toybox(self) -> bool:
+        """Whether the model is the embedded one, which the samples were trained on."""
+        return self.base == DEFAULT_BASE
 
     def ask_for_facts(self, *, again: bool = False) -> Job:
         """Have a worker read the model, once for each model, version and day: machines are not always as busy.
@@ -97,7 +110,8 @@ class Studio:
     def _facts_key(self) -> str:
         index = Path(self.base) / "model_index.json"
         changed = index.stat().st_mtime_ns if index.is_file() else 0
-        return f"describe {self.base[-80:]} {changed} {__version__} {date.today()}"
+        recipe = hashlib.sha256(self.config.model_dump_json().encode()).hexdigest()[:16]
+        return f"describe {self.base[-80:]} {changed} {recipe} {__version__} {date.today()}"
 
     @property
     def facts(self) -> BaseFacts | None:

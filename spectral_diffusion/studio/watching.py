@@ -1,10 +1,12 @@
 """Jobs that a page looks at until they have ended."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
+from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import priority
 from spectral_diffusion.studio.desk import Desk
@@ -17,6 +19,13 @@ def watch(desk: Desk, job: Job, open_jobs: list[str]) -> list[Any]:
     """A job that was queued is looked at from now on: values of the watched jobs, the timer and the status line."""
     ids = [*(open_jobs or []), job.id]
     return [ids, gr.Timer(active=True), status_lines(desk, [desk.job(job_id) for job_id in ids])]
+
+
+def cancel_all(desk: Desk, open_jobs: list[str]) -> None:
+    """End jobs of theirs, as far as they have not ended already."""
+    for job_id in open_jobs:
+        with suppress(InputError):
+            desk.studio.queue.cancel(desk.job(job_id).id)
 
 
 def status_lines(desk: Desk, jobs: list[Job]) -> str:
