@@ -318,9 +318,11 @@ class Worker:
             time.sleep(_LOOK_SECONDS)
 
     def _publish(self, job_id: str, text: str, made: dict[str, Any]) -> dict[str, Any]:
+        spec = read_spec(text)
+        home = spec.home if isinstance(spec, TrainSpec) else ""
         while True:
             try:
-                return publish(JobFolder.of(self._store, job_id), made)
+                return publish(JobFolder.of(self._store, job_id), made, home)
             except DiskFullError as error:
                 self._pause(job_id, text, str(error))
             except SpectralDiffusionError as error:
