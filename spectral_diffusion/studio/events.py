@@ -3,6 +3,7 @@
 import html
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,22 @@ from spectral_diffusion.studio.studio import Studio
 
 _LOG = logging.getLogger("spectral_diffusion.studio")
 ERROR_SECONDS = 15.0
+# In this order: what comes first is more particular.
+_ON_THE_PAGE = (
+    (r"with `spectral-diffusion slots release [^`]*`", "in Slots"),
+    (r"write elsewhere with --out; or, to replace it, delete that file", "to replace it, delete that file in Files"),
+    (r"start one with `spectral-diffusion worker`", "ask whoever runs this studio to start one"),
+    (r"see what there is with `spectral-diffusion jobs list`", "reload the page"),
+    (r"report what `spectral-diffusion jobs logs` prints", "report what its log says"),
+    (r"that `spectral-diffusion train` or `fuse` wrote", "that this program wrote"),
+    (r"train (?:again |anew )?without --resume(?: to begin anew)?", "train it anew"),
+    (r"choose --device auto or cpu", "ask whoever runs this studio"),
+    (r"install again: pip install --force-reinstall \.", "ask whoever runs this studio to install it again"),
+    (r"give --prompt, --reference or both", "write a prompt, choose concepts, or both"),
+    (r"draw anew with --prompt and --adapter", "draw anew in Create"),
+    (r"give its file, (sha256 of tensors \w+)\.\.\., with --adapter", r"import its file in Files: \1"),
+    (r"give one another word: --rename [^;]*", "import one that has another token"),
+)
 
 
 def event(studio: Studio, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +51,7 @@ def event(studio: Studio, function: Callable[..., Any]) -> Callable[..., Any]:
         except gr.Error:
             raise
         except SpectralDiffusionError as error:
-            raise _shown(f"{error.what}. {_sentence(error.remedy)}") from None
+            raise _shown(in_page_words(error)) from None
         except Exception as error:
             _LOG.exception("a fault of ours in %s", getattr(function, "__name__", function))
             raise _shown(f"A fault of ours ({type(error).__name__}). The studio's terminal tells more.") from None
@@ -49,6 +66,18 @@ def event(studio: Studio, function: Callable[..., Any]) -> Callable[..., Any]:
     call.__signature__ = signature.replace(parameters=[request, *others])  # pyright: ignore[reportFunctionMemberAccess]
     call.__annotations__ = {"request": gr.Request, **hints}
     return call
+
+
+def in_page_words(error: SpectralDiffusionError) -> str:
+    """What went wrong and what to do about it, as the page says it: remedies of the terminal are those of the page.
+
+    Args:
+        error: Its text is plain; where it goes into HTML it is still to be escaped.
+    """
+    remedy = error.remedy
+    for pattern, words in _ON_THE_PAGE:
+        remedy = re.sub(pattern, words, remedy)
+    return f"{_sentence(error.what)}. {_sentence(remedy)}"
 
 
 def _shown(text: str) -> gr.Error:

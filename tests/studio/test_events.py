@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.events import event
+from spectral_diffusion.studio.events import event, in_page_words
 
 
 class _Studio:
@@ -44,6 +44,38 @@ def test_wrong_input_is_told_in_words_without_markup_of_strangers():
         _call(fail)
     assert caught.value.message == "There is no &lt;img src=x&gt; here. Take another"
     assert caught.value.print_exception is False
+
+
+REMEDIES = [
+    ("free one with `spectral-diffusion slots release NAME`, or use a smaller rank", "Free one in Slots, or use a s"),
+    ("choose another or auto, or free it with `spectral-diffusion slots release octo`", "Choose another or auto, or"),
+    ("write elsewhere with --out; or, to replace it, delete that file", "To replace it, delete that file in Files"),
+    ("start one with `spectral-diffusion worker`", "Ask whoever runs this studio to start one"),
+    ("see what there is with `spectral-diffusion jobs list`", "Reload the page"),
+    ("give a file that `spectral-diffusion train` or `fuse` wrote", "Give a file that this program wrote"),
+    ("continue with the same photographs and options, or train again without --resume", "Continue with the same"),
+    ("train without --resume to begin anew", "Train it anew"),
+    ("leave it out, or draw anew with --prompt and --adapter", "Leave it out, or draw anew in Create"),
+    ("give its file, sha256 of tensors 0a1b2c..., with --adapter", "Import its file in Files: sha256 of tensors 0a1b"),
+    ("give one another word: --rename <octo>=NEW renames that of octo", "Import one that has another token"),
+    ("choose another", "Choose another"),
+]
+
+
+@pytest.mark.parametrize(("remedy", "begins"), REMEDIES)
+def test_remedies_of_the_terminal_are_told_as_those_of_the_page(remedy: str, begins: str):
+    said = in_page_words(InputError("slot 1 is held by octo", remedy))
+    assert said.startswith(f"Slot 1 is held by octo. {begins}")
+    assert "`" not in said and "--" not in said
+
+
+def test_what_the_queue_says_is_told_as_the_page_says_it():
+    def fail(desk: object) -> None:
+        raise InputError("job 'x' is not found", "see what there is with `spectral-diffusion jobs list`")
+
+    with pytest.raises(gr.Error) as caught:
+        _call(fail)
+    assert caught.value.message == "Job &#x27;x&#x27; is not found. Reload the page"
 
 
 def test_a_fault_of_ours_goes_to_the_log_and_not_to_the_page(caplog: pytest.LogCaptureFixture):
