@@ -14,11 +14,13 @@ from spectral_diffusion.studio.bodies import parsed_form, parsed_object, read_bo
 from spectral_diffusion.studio.claims import Claims
 from spectral_diffusion.studio.claims import Kind as Claimed
 from spectral_diffusion.studio.doors import Kind
-from spectral_diffusion.studio.grants import FILE_ROUTE, Grants, texts
+from spectral_diffusion.studio.grants import FILE_ROUTE, Grants, is_within, texts
 from spectral_diffusion.studio.refusal import Refusal
 
 FREE_BYTES = 2**30
 """Uploads are refused where they would leave less on the disk: jobs need it."""
+VALUES_LIMIT = 50_000
+"""So many values are in one event at most: each is looked at while everybody waits."""
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_THEIRS = "That is not yours."
 
@@ -98,6 +100,8 @@ class Demands:
         return learn if kind in (Kind.UPLOAD, Kind.EVENT) else None
 
     def _check_event(self, kind: Kind, user: str | None, body: dict[str, Any]) -> None:
+        if not is_within(body, VALUES_LIMIT):
+            raise Refusal(413, f"That is too much at once: an event holds at most {VALUES_LIMIT:,} values.")
         if kind is not Kind.RESET:
             page = body.get("session_hash")
             self._claim(user, "session", page)
@@ -122,6 +126,8 @@ class Demands:
         kinds = [value for name, value in scope["headers"] if name == b"content-type"]
         is_form = kinds and kinds[0].lower().startswith(b"multipart/form-data")
         fields: dict[str, Any] = await parsed_form(scope, content) if is_form else parsed_object(content)
+        if not is_within(fields, VALUES_LIMIT):
+            raise Refusal(413, f"That is too much at once: a call holds at most {VALUES_LIMIT:,} values.")
         number = fields.get("component_id")
         if not re.fullmatch(r"\d{1,9}", str(number), re.ASCII) or isinstance(number, bool):
             raise Refusal(400, "The page has no such component.")

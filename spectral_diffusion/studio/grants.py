@@ -15,6 +15,8 @@ FILES_A_USER = 20_000
 FILE_ROUTE = "/gradio_api/file="
 # No file name of ours is longer; what is, like the bytes of a picture written as text, is looked through as it is.
 _PATH_CHARACTERS = 8192
+# Written in percents twice, each character of a path is at most nine.
+_SPELLED_CHARACTERS = 9 * _PATH_CHARACTERS
 _ELSEWHERE = ("http:", "https:", "//")
 
 
@@ -89,6 +91,8 @@ class Grants:
         folder, as a path or as an address, in whatever spelling, must be a file of theirs too. A `url`
         leads nowhere else.
         """
+        # A relative path leads inside only from inside, or by the folder's name.
+        is_inside = self._is_inside(os.path.join(os.getcwd(), ""))
         for key, text in texts(content):
             if key == "path":
                 if text and not self.allows(user, text):
@@ -96,7 +100,7 @@ class Grants:
             elif key == "url" and text.startswith(_ELSEWHERE) and FILE_ROUTE not in text:
                 # Gradio fetches what an echoed file object names.
                 return False
-            elif self._leads_inside(text) and not self.allows(user, _path_of(text)):
+            elif self._leads_inside(text, is_inside) and not self.allows(user, _path_of(text)):
                 return False
         return True
 
@@ -109,9 +113,10 @@ class Grants:
     def _is_inside(self, path: str) -> bool:
         return path.startswith(self._root + os.sep)
 
-    def _leads_inside(self, text: str) -> bool:
-        once = unquote(text)
-        for spelling in {text, once, unquote(once)}:
+    def _leads_inside(self, text: str, is_inside: bool) -> bool:
+        for spelling in _spellings(text):
+            if not is_inside and self.folder.name not in spelling:
+                continue
             if self._root in spelling:
                 return True
             if len(spelling) <= _PATH_CHARACTERS and "\0" not in spelling:
@@ -124,6 +129,26 @@ class Grants:
 def _path_of(text: str) -> str:
     """The path that an address of the file route, or a path, names."""
     return unquote(text.rpartition(FILE_ROUTE)[2]) if FILE_ROUTE in text else text
+
+
+def _spellings(text: str) -> set[str]:
+    if "%" not in text or len(text) > _SPELLED_CHARACTERS:
+        return {text}
+    once = unquote(text)
+    return {text, once, unquote(once)}
+
+
+def is_within(content: Any, limit: int) -> bool:
+    """Whether a JSON value holds no more than so many values, keys too: asked before each is looked at."""
+    waiting, count = [content], 1
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            count += len(value) * (2 if isinstance(value, dict) else 1)
+            if count > limit:
+                return False
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return True
 
 
 def texts(content: Any) -> Iterator[tuple[str | None, str]]:
