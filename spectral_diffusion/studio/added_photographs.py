@@ -9,6 +9,7 @@ from spectral_diffusion.diffusion.wording import concept_name
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio import concept_words
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.events import in_page_words
 from spectral_diffusion.studio.upload_results import Outcome
 from spectral_diffusion.studio.uploads import Offer, uploaded
 
@@ -30,7 +31,7 @@ def add_offer(
         try:
             added = add_photographs(desk.workspace, str(concept or ""), uploads, tell)
         except InputError as error:
-            found.append(Outcome("all of them" if len(uploads) > 1 else uploads[0].name, refused=str(error)))
+            found.append(Outcome("all of them" if len(uploads) > 1 else uploads[0].name, refused=in_page_words(error)))
             continue
         found += [Outcome(result.upload, result.stored or "", result.notes, result.refused) for result in added.results]
     return found

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
 from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts
 from spectral_diffusion.errors import InputError, SlotError
-from spectral_diffusion.jobs.specs import TrainSpec
 from spectral_diffusion.ledger import Claim, free_slots
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.open_jobs import concepts_in_training
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.facts import BaseFacts
@@ -148,16 +148,6 @@ def read_board(desk: Desk) -> Board:
         without=tuple(dict.fromkeys(c.name for c in list_concepts(desk.workspace) if c.name not in having)),
         elsewhere=tuple(sorted({claim.base for claim in claims if claim not in here})),
     )
-
-
-def concepts_in_training(desk: Desk) -> set[str]:
-    """The concepts whose training waits or runs.
-
-    Raises:
-        InputError: The queue cannot be reached.
-    """
-    specs = [job.spec for job in desk.jobs(open_only=True)]
-    return {concept.name for spec in specs if isinstance(spec, TrainSpec) for concept in spec.concepts}
 
 
 def assign(desk: Desk, concept: str, slot: int | Literal["auto"]) -> ColumnSlot:

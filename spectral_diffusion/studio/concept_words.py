@@ -11,6 +11,7 @@ from spectral_diffusion.diffusion.gallery import ConceptSummary
 from spectral_diffusion.diffusion.wording import DESCRIPTION_LIMIT, concept_name, read_settings
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.shell import Shell
 
 _DESCRIPTION = (
@@ -132,11 +133,18 @@ def save(desk: Desk, concept: ConceptSummary, name: Any, token: Any, class_word:
     """Write what is in the fields; returns the concept's folder, which has another name when the concept has.
 
     Raises:
-        InputError: See `rename_concept` and `set_settings`. Where the new name is refused, nothing is changed.
+        InputError: Another name while its training waits or runs; or see `rename_concept` and `set_settings`. Where
+            the new name is refused, nothing is changed.
     """
     token, class_word, description = (str(value or "") for value in (token, class_word, description))
     folder = concept.folder
     if str(name or "").strip() != concept.name:
+        if concept.name in concepts_in_training(desk):
+            # What it makes goes by the name that the concept had when it was queued.
+            raise InputError(
+                f"{concept.name} is in a training that has not ended, and keeps its name until then",
+                "wait for it, or cancel it in Train",
+            )
         folder = rename_concept(desk.workspace, folder, str(name or ""))
     try:
         set_settings(desk.workspace, folder, token=token, class_word=class_word, description=description)

@@ -12,7 +12,9 @@ from spectral_diffusion.studio.adapter_table import adapter_of, adapter_table, f
 from spectral_diffusion.studio.cards import cards, ticked
 from spectral_diffusion.studio.controls import adapter_cards
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.events import in_page_words
 from spectral_diffusion.studio.fused_files import suggested_name, write_fused
+from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.parts import told
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.trash_list import bring_back, erase, listed_trash, trash_list
@@ -131,7 +133,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
 
     def throw_away(desk: Desk, kept: dict[str, Any], before: Any) -> list[Any]:
         file_name = adapter_of(desk, kept["file"]).file_name
-        for note in delete_adapter(desk.workspace, file_name, in_training=in_training(desk)).notes:
+        for note in delete_adapter(desk.workspace, file_name, in_training=concepts_in_training(desk)).notes:
             gr.Info(html.escape(_sentence(note)), duration=8)
         return whole(desk, None, before)
 
@@ -164,7 +166,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         return view(desk, kept["file"], keep_name=True)
 
     def to_create(desk: Desk, kept: dict[str, Any]) -> list[Any]:
-        return [adapter_of(desk, kept["file"]).file_name, gr.Tabs(selected="create")]
+        return [[adapter_of(desk, kept["file"]).file_name], gr.Tabs(selected="create")]
 
     suggested = gr.State("")
     all_shown = [*shown, parts]
@@ -215,12 +217,6 @@ def view(desk: Desk, file_name: str | None, *, keep_name: bool = False) -> list[
     ]
 
 
-def in_training(desk: Desk) -> set[str]:
-    """The concepts that are being trained or wait for it."""
-    specs = [job.spec for job in desk.jobs(open_only=True, limit=None)]
-    return {concept.name for spec in specs if spec is not None and spec.kind == "train" for concept in spec.concepts}
-
-
 def import_offer(desk: Desk, offer: Offer) -> tuple[list[Outcome], str | None]:
     """Import what was dropped; what fails is among the outcomes. The last file that is here now comes with them."""
     found = [Outcome(name, refused=why) for name, why in offer.failed]
@@ -230,7 +226,7 @@ def import_offer(desk: Desk, offer: Offer) -> tuple[list[Outcome], str | None]:
         try:
             imported = import_adapter(desk.workspace, upload.path)
         except InputError as error:
-            found.append(Outcome(name, refused=str(error).replace(str(upload.path), name)))
+            found.append(Outcome(name, refused=in_page_words(error).replace(str(upload.path), name)))
             continue
         last = imported.file_name
         found.append(Outcome(name, imported.file_name if imported.is_new else "", imported.notes))

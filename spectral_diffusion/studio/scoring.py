@@ -21,13 +21,14 @@ from spectral_diffusion.jobs.specs import ScoreSpec, TrainSpec
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.jobs.submission import kept_concepts, score_spec
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.open_jobs import newest_and_open
 
 PICTURES_LIMIT = 200
 """So many pictures are scored at once."""
 CONCEPTS_LIMIT = 16
 """More columns than these are no regions any more."""
 JOBS_LIMIT = 200
-"""So many of a person's newest jobs are looked through."""
+"""So many of a person's newest jobs are looked through, besides those that are open."""
 _SAMPLE = re.compile(r"samples/(?P<job>[a-z0-9]+)/(?P<concept>[^/]+)/step_(?P<step>\d+)_(?P<number>\d+)\.png")
 _STEP = re.compile(r"step_(\d+)_\d+\.png")
 
@@ -186,7 +187,7 @@ def score_jobs(desk: Desk) -> list[Job]:
 
 def trainings(desk: Desk) -> list[Job]:
     """Their trainings that may have drawn samples, the newest first."""
-    return [job for job in desk.jobs(limit=JOBS_LIMIT) if isinstance(job.spec, TrainSpec) and job.state != "queued"]
+    return [job for job in _looked_through(desk) if isinstance(job.spec, TrainSpec) and job.state != "queued"]
 
 
 def trend_jobs(desk: Desk, training_id: str) -> list[Job]:
@@ -269,7 +270,11 @@ def kept_picture(desk: Desk, spec: ScoreSpec, index: int) -> Path | None:
 
 
 def _scorings(desk: Desk) -> list[Job]:
-    return [job for job in desk.jobs(limit=JOBS_LIMIT) if isinstance(job.spec, ScoreSpec)]
+    return [job for job in _looked_through(desk) if isinstance(job.spec, ScoreSpec)]
+
+
+def _looked_through(desk: Desk) -> list[Job]:
+    return newest_and_open(desk, JOBS_LIMIT)
 
 
 def _concept_of_training(stack: ExitStack, desk: Desk, training: Job, name: str) -> Concept:

@@ -5,16 +5,14 @@ from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.dataset import load_concept
+from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job import Job
-from spectral_diffusion.jobs.submission import train_spec
 from spectral_diffusion.studio.assignments import (
     Board,
     assign,
     assign_all,
     check_free,
-    concepts_in_training,
     folder_of,
     lost,
     note_lost,
@@ -25,9 +23,12 @@ from spectral_diffusion.studio.assignments import (
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import whole
 from spectral_diffusion.studio.holders import TABLE_CSS, Measurer, overlap_html, room_html, table_html
+from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.progress_line import duration, in_words, progress_line
+from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, recipe_of
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.strip import dropped, strip, strip_value, waiting_value
+from spectral_diffusion.studio.training_plan import TrainingPlan
 
 POLL_SECONDS = 2.0
 _ABOUT = (
@@ -179,7 +180,8 @@ def queue_again(desk: Desk, offered: Any) -> Job:
         offered: The concept and the slot.
 
     Raises:
-        InputError: There is no offer, the concept has no photographs, or the slot was taken meanwhile.
+        InputError: There is no offer, the concept has no photographs, the slot was taken meanwhile, or see
+            `TrainingPlan.submit`.
     """
     if not isinstance(offered, dict):
         raise InputError("no training was offered", "move a trained concept first")
@@ -190,8 +192,13 @@ def queue_again(desk: Desk, offered: Any) -> Job:
         raise InputError(f"there are no photographs of {concept} any more", "add them in Concepts")
     if concept in concepts_in_training(desk):
         raise InputError(f"{concept} is in a training that has not ended", "wait for it, or cancel it in Train")
-    loaded = load_concept(desk.workspace.concepts / summary.folder)
-    return desk.submit(lambda store: train_spec(store, desk.workspace, desk.studio.config, [loaded], slot=number))
+    return TrainingPlan.of(desk, [summary.folder], _recipe(desk), number).submit(desk)
+
+
+def _recipe(desk: Desk) -> Config:
+    """What the Train screen trains by unless told otherwise: with sample pictures between."""
+    config = desk.studio.config
+    return config.override(recipe_of(DEFAULT_RECIPE).overrides(config))
 
 
 def _place(desk: Desk, concept: str, number: int, chosen: Any) -> list[Any]:
@@ -243,7 +250,7 @@ def _question(desk: Desk, board: Board, offer: Offer) -> str:
 
     concept, number = offer["concept"], offer["slot"]
     lies = trained(board, concept)
-    config = desk.studio.config
+    config = _recipe(desk)
     takes = duration(training_seconds(board.facts, config, 1, desk.studio.queue.pace(config)))
     text = (
         f"{concept} is trained in {lies.slot if lies else 'other columns'}: its adapter changes these and no others. "

@@ -13,6 +13,7 @@ from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio import advanced, training_detail
 from spectral_diffusion.studio.cards import Card, cards, ticked
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.events import in_page_words
 from spectral_diffusion.studio.job_rows import job_rows, pressed_id
 from spectral_diffusion.studio.progress_line import duration
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, RECIPES
@@ -157,7 +158,7 @@ def foresee(desk: Desk, chosen: Any, recipe: Any, *values: Any) -> str:
         plan = read_plan(desk, chosen, recipe, *values)
         slots, estimate = plan.slots(desk), plan.estimate(desk)
     except InputError as error:
-        return f'<p class="notice">{html.escape(_sentence(error.what))}. {html.escape(_sentence(error.remedy))}.</p>'
+        return f'<p class="notice">{html.escape(in_page_words(error))}.</p>'
     count = len(plan.concepts)
     for_all = f" for {count} concepts" if count > 1 else ""
     if estimate is None:

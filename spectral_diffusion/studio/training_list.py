@@ -9,12 +9,13 @@ from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import TrainSpec
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.job_rows import JobRow, rows_value
+from spectral_diffusion.studio.open_jobs import newest_and_open
 from spectral_diffusion.studio.training_detail import detail_values
 from spectral_diffusion.studio.training_progress import TrainingProgress
 from spectral_diffusion.studio.watching import jobs_before, status_lines
 
 _JOBS_READ = 300
-"""Among so many of the newest jobs of all kinds trainings are looked for."""
+"""Among so many of the newest jobs of all kinds trainings are looked for, besides those that are open."""
 
 
 def nothing_chosen() -> dict[str, Any]:
@@ -45,7 +46,7 @@ def look(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]
         choice: What the person wants. As long as they have chosen no training it is one that is open, else the newest.
         shown: What the page shows.
     """
-    jobs = [job for job in desk.jobs(limit=_JOBS_READ) if _trains(job)]
+    jobs = [job for job in newest_and_open(desk, _JOBS_READ) if _trains(job)]
     wanted = choice.get("job")
     if wanted not in {job.id for job in jobs}:
         wanted = next((job.id for job in jobs if job.state == "running"), None)

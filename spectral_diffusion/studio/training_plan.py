@@ -17,6 +17,7 @@ from spectral_diffusion.jobs.submission import train_spec
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.recipes import RECIPES
 
 CONCEPTS_LIMIT = 20
@@ -57,12 +58,14 @@ class TrainingPlan:
             raise InputError("no concept is ticked", "tick what shall be learned")
         if len(folders) > CONCEPTS_LIMIT:
             raise InputError(f"{len(folders)} concepts are ticked", f"train up to {CONCEPTS_LIMIT} in one job")
+        if not all(isinstance(folder, str) for folder in folders):
+            raise InputError("the concepts are no list of names", 'name them as ["octo"]')
         known = {concept.folder: concept for concept in list_concepts(desk.workspace)}
         chosen = []
         for folder in dict.fromkeys(folders):
-            concept = known.get(folder) if isinstance(folder, str) else None
+            concept = known.get(folder)
             if concept is None:
-                raise InputError(f"there is no concept {str(folder)[:60]!r} any more", "choose another")
+                raise InputError(f"there is no concept {folder[:60]!r} any more", "choose another")
             if fault := why_not(concept):
                 raise InputError(f"{concept.name} cannot be trained: {fault}", "mend it in Concepts")
             chosen.append(concept)
@@ -130,15 +133,12 @@ class TrainingPlan:
 
     def _check_open(self, desk: Desk) -> None:
         # Two presses of a button are one wish.
-        for job in desk.jobs(open_only=True, limit=None):
-            if job.spec is not None and job.spec.kind == "train":
-                waiting = {concept.name for concept in job.spec.concepts}
-                twice = next((concept.name for concept in self.concepts if concept.name in waiting), None)
-                if twice is not None:
-                    raise InputError(
-                        f"{twice} is being trained already: {job.title} is {job.state}",
-                        "wait for it, or cancel it first",
-                    )
+        training = concepts_in_training(desk)
+        for name in (concept.name for concept in self.concepts):
+            if (job := training.get(name)) is not None:
+                raise InputError(
+                    f"{name} is being trained already: {job.title} is {job.state}", "wait for it, or cancel it first"
+                )
 
 
 def _pace(desk: Desk, config: Config) -> float | None:

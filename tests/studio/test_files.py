@@ -15,6 +15,7 @@ from spectral_diffusion.studio.adapter_table import amount, facts
 from spectral_diffusion.studio.cards import Ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.fused_files import suggested_name, write_fused
+from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.trash_list import bring_back, erase, listed_trash
 from spectral_diffusion.trash import Trash
 from tests.adapters.making import make_adapter
@@ -139,9 +140,14 @@ def test_a_deleted_adapter_comes_back_with_its_columns(screen: Screen) -> None:
 
 def test_a_concept_in_training_is_known(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = build_spec("train", concepts=(ConceptInput(blob="a" * 64, name="mug"),), config={})
-    jobs = [type("Job", (), {"spec": spec}), type("Job", (), {"spec": None})]
+    job = type("Job", (), {"spec": spec})
+    jobs = [job, type("Job", (), {"spec": None})]
     monkeypatch.setattr(type(desk), "jobs", lambda *_, **__: jobs)
-    assert files.in_training(desk) == {"mug"}
+    assert concepts_in_training(desk) == {"mug": job}
+
+
+def test_draw_with_a_file_ticks_it(screen: Screen) -> None:
+    assert screen.do("to_create", {"file": "octo.safetensors"})[0] == ["octo.safetensors"]
 
 
 # Fusing.
