@@ -1,7 +1,10 @@
 """The concepts screen: a person's things, their photographs with verdicts and captions, cropped and masked."""
 
+import filecmp
 import html
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -10,17 +13,18 @@ from spectral_diffusion.diffusion.curation import delete_concept, restore, set_c
 from spectral_diffusion.diffusion.dataset import PHOTOGRAPH_LIMIT
 from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.samples import add_samples
+from spectral_diffusion.samples import add_samples, sample_adapters
 from spectral_diffusion.studio import concept_words, picture_editor
 from spectral_diffusion.studio.added_photographs import add_offer, add_photographs_to
 from spectral_diffusion.studio.caption_table import caption_table, captioned
 from spectral_diffusion.studio.concept_list import concept_list, concept_of, counted, listed_concepts
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.events import in_page_words
 from spectral_diffusion.studio.parts import told, told_text
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.upload_results import CSS as OUTCOMES_CSS
 from spectral_diffusion.studio.upload_results import outcomes
-from spectral_diffusion.studio.uploads import drop_zone, read_offer, rested
+from spectral_diffusion.studio.uploads import drop_zone, offered_to, read_offer
 from spectral_diffusion.trash import TrashedItem
 from spectral_diffusion.workspace import SAMPLES
 
@@ -119,7 +123,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                         )
                     editor = picture_editor.build(shell)
 
-    shown = [state, listed, making, detail, heading, train, draw, undo, *words.all, table, *editor.outputs]
+    shown = [state, listed, making, detail, heading, train, draw, undo, *words.all, zone, table, *editor.outputs]
 
     def refresh(desk: Desk, kept: dict[str, Any]) -> list[Any]:
         return view(desk, kept, keep_words=True)
@@ -155,7 +159,8 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         if not kept["undo"]:
             raise InputError("there is nothing to bring back", "look into the trash of Files")
         place = restore(desk.workspace, kept["undo"]["id"])
-        inside = place.relative_to(desk.workspace.concepts).parts
+        # The trash answers an absolute path, and the workspace may be named by a relative one.
+        inside = place.relative_to(os.path.abspath(desk.workspace.concepts)).parts
         return view(desk, {"concept": inside[0], "photograph": (*inside, None)[1], "undo": None})
 
     def make(desk: Desk, kept: dict[str, Any], *values: Any) -> list[Any]:
@@ -174,12 +179,15 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     def take(
         desk: Desk,
         kept: dict[str, Any],
-        resting: int,
         evt: gr.EventData,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio tells it by its default)
     ) -> list[Any]:
-        found = add_offer(desk, kept["concept"], read_offer(desk, evt), progress)
-        return [rested(resting), outcomes(found, "photograph"), *view(desk, kept, keep_words=True)]
+        # Who drops photographs may look at another concept before they have arrived.
+        offer, concept = read_offer(desk, evt), concept_of(desk, told(evt, "about"))
+        found = add_offer(desk, concept.folder, offer, progress)
+        if concept.folder != kept["concept"]:
+            gr.Info(html.escape(f"What you dropped on {concept.name} has been read."), duration=8)
+        return [outcomes(found, "photograph"), *view(desk, kept, keep_words=True)]
 
     def begin(desk: Desk) -> list[Any]:
         return [gr.Column(visible=True), gr.Column(visible=False), "", "", "", "", ["", ""]]
@@ -197,7 +205,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         editor.brush.remove, changing(picture_editor.remove_mask, "The mask is in the trash of Files."), state, shown
     )
     shell.on(editor.remove.click, remove, state, shown)
-    shell.on(zone.offered, take, [state, zone], [zone, results, *shown], show_progress="full", show_progress_on=results)
+    shell.on(zone.offered, take, state, [results, *shown], show_progress="full", show_progress_on=results)
     shell.on(delete.click, throw_away, state, [results, *shown])
     shell.on(undo.click, bring_back, state, shown)
     shell.on(save.click, save_words, [state, *words.all], shown)
@@ -235,7 +243,14 @@ def view(desk: Desk, kept: dict[str, Any], *, keep_words: bool = False) -> list[
     undo = gr.Button(f"Bring {item['name']} back" if item else "Bring it back", visible=item is not None)
     making = gr.Column(visible=False)
     if concept is None:
-        hidden = [gr.skip(), gr.Button(visible=False), undo, *[gr.skip()] * 4, {"concept": "", "rows": []}]
+        hidden = [
+            gr.skip(),
+            gr.Button(visible=False),
+            undo,
+            *[gr.skip()] * 4,
+            offered_to(None),
+            {"concept": "", "rows": []},
+        ]
         return [kept, [], making, gr.Column(visible=False), "", *hidden, *picture_editor.edited(desk, None, None)]
     return [
         kept,
@@ -247,6 +262,7 @@ def view(desk: Desk, kept: dict[str, Any], *, keep_words: bool = False) -> list[
         gr.Button(visible=concept.has_adapter),
         undo,
         *([gr.skip()] * 4 if keep_words and is_same else concept_words.shown(concept)),
+        offered_to(concept.folder),
         captioned(desk, concept.folder, kept["photograph"]),
         *picture_editor.edited(desk, concept.folder, kept["photograph"]),
     ]
@@ -264,7 +280,7 @@ def write_caption(desk: Desk, kept: dict[str, Any], evt: gr.EventData) -> Any:
     try:
         set_caption(desk.workspace, concept, name, told_text(evt, "text"))
     except InputError as error:
-        refused = {name: f"not saved: {error.what}; {error.remedy}"}
+        refused = {name: f"not saved: {in_page_words(error)}"}
     return captioned(desk, concept, kept["photograph"], refused)
 
 
@@ -305,12 +321,21 @@ def _heading(desk: Desk, concept: ConceptSummary) -> str:
     return "".join(lines)
 
 
+def _has_sample(desk: Desk, name: str) -> bool:
+    """Whether the adapter that travels with the program is the one that is there."""
+    source = sample_adapters().get(name)
+    with suppress(OSError):
+        return source is not None and filecmp.cmp(source, desk.workspace.adapters / source.name, shallow=False)
+    return False
+
+
 def _tell_samples(desk: Desk) -> None:
     added = add_samples(desk.workspace)
     said = [f"{name} is back" for name in added.concepts]
     said += [f"the adapter of {name} is back" for name in added.adapters if name not in added.concepts]
     root = f"{desk.workspace.root}/"
-    left = [line.replace(root, "") for line in added.left_out if "is there already" not in line]
+    same = tuple(f"the adapter of {name}: " for name in SAMPLES if _has_sample(desk, name))
+    left = [line.replace(root, "") for line in added.left_out if not line.startswith(same)]
     if said or not left:
         gr.Info(html.escape(f"{'; '.join(said)}." if said else "All of them are there."), duration=6)
     for line in left:

@@ -1,6 +1,7 @@
 """A place to drop files, folders and zips, or to choose them: each is uploaded by itself, and what fails is named."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,9 @@ def drop_zone(
 ) -> gr.HTML:
     """A component to drop files on; its event `offered` is read by `read_offer`.
 
-    It shows that it waits until it is given another value, such as `rested()`.
+    It shows that it waits until it is given another value, such as `rested()` or `offered_to(...)`. What it was offered
+    to when the files were dropped comes with the event as `about`: until they have arrived a person may look at
+    something else.
 
     Args:
         words: What to drop here.
@@ -88,6 +91,12 @@ def drop_zone(
 def rested(value: Any) -> int:
     """The value of a drop zone that waits no more."""
     return (value if isinstance(value, int) else 0) + 1
+
+
+def offered_to(about: str | None) -> dict[str, Any]:
+    """The value of a drop zone that waits no more, and whose files from now on are for this."""
+    # A value that is the same as before would tell the page nothing.
+    return {"about": about, "stamp": time.time_ns()}
 
 
 def read_offer(desk: Desk, evt: gr.EventData) -> Offer:
@@ -148,7 +157,7 @@ const input = (folder) => {
     const home = file => file.webkitRelativePath.split('/').slice(0, -1).join('/');
     const list = [...node.files].map(file => ({file, folder: home(file)}));
     node.value = '';
-    send(list);
+    send(list, about());
   });
   return node;
 };
@@ -157,9 +166,10 @@ const choices = make('div', {className: 'choices'}, button('Choose files', '', (
   props.has_folders ? button('Choose a folder', '', () => folder.click()) : null);
 zone.append(make('p', {textContent: props.words}), choices, bar, status, files, folder);
 let busy = false;
+const about = () => (props.value || {}).about ?? null;
 const say = (text) => { status.textContent = text; };
 const amount = (bytes) => `${Math.round(bytes / 2 ** 20)} MB`;
-const send = async (list) => {
+const send = async (list, home) => {
   if (busy) return say('Wait until the others have arrived.');
   const wanted = list.filter(({file}) => !file.name.startsWith('.') && !/^(thumbs.db|desktop.ini)$/i.test(file.name));
   if (!wanted.length) return say('There are no files in that.');
@@ -189,7 +199,7 @@ const send = async (list) => {
   zone.classList.remove('busy');
   bar.hidden = true;
   say('Reading what arrived.');
-  trigger('offered', {files: done, failed});
+  trigger('offered', {files: done, failed, about: home});
 };
 const all = (reader) => new Promise(resolve => {
   const found = [];
@@ -212,16 +222,17 @@ zone.addEventListener('dragleave', () => zone.classList.remove('over'));
 zone.addEventListener('drop', async event => {
   event.preventDefault();
   zone.classList.remove('over');
+  const home = about();
   const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry && item.webkitGetAsEntry());
   const plain = [...event.dataTransfer.files].map(file => ({file, folder: ''}));
-  if (!entries.some(entry => entry && entry.isDirectory)) return send(plain);
+  if (!entries.some(entry => entry && entry.isDirectory)) return send(plain, home);
   if (!props.has_folders) return say('That is a folder. Choose files.');
   say('Looking through the folder.');
   const found = [];
   for (const entry of entries.filter(Boolean)) found.push(...await inside(entry, ''));
-  send(found);
+  send(found, home);
 });
-watch('value', () => say(''));
+watch('value', () => { if (!busy) say(''); });
 """
 
 _CSS = """

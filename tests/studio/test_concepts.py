@@ -17,6 +17,7 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import JobQueue
 from spectral_diffusion.jobs.store import Store
+from spectral_diffusion.jobs.submission import train_spec
 from spectral_diffusion.studio import concept_words, concepts, files, picture_editor
 from spectral_diffusion.studio.added_photographs import add_offer, add_photographs_to
 from spectral_diffusion.studio.desk import Desk
@@ -252,12 +253,31 @@ def test_what_has_one_name_in_two_folders_is_two_photographs_with_their_own_capt
 def test_an_upload_is_shown_with_its_verdict_and_the_drop_zone_rests(screen: Screen) -> None:
     path = sent(screen.desk, "new.png", picture(7, (200, 200)))
     kept = {**STATE, "concept": "mug"}
-    told = {"files": [{"path": str(path), "folder": ""}], "failed": [{"name": "x.png", "why": "it is empty (0 bytes)"}]}
-    rest, said, kept, *shown = screen.do("take", kept, 4, gr.EventData(None, told), gr.Progress())
-    assert rest == 5 and "1 photograph stored, 1 refused" in said and kept["concept"] == "mug"
+    told = {
+        "files": [{"path": str(path), "folder": ""}],
+        "failed": [{"name": "x.png", "why": "it is empty (0 bytes)"}],
+        "about": "mug",
+    }
+    said, kept, *shown = screen.do("take", kept, gr.EventData(None, told), gr.Progress())
+    assert "1 photograph stored, 1 refused" in said and kept["concept"] == "mug"
+    assert [value["about"] for value in shown if isinstance(value, dict) and "about" in value] == ["mug"]
     rows = next(value["rows"] for value in shown if isinstance(value, dict) and "rows" in value)
     assert {row["name"] for row in rows} == {"0.png", "1.png", "02.png"}
     assert all(row["verdict"] for row in rows)
+
+
+def test_photographs_go_to_the_concept_they_were_dropped_on_whatever_is_looked_at_since(screen: Screen) -> None:
+    desk = screen.desk
+    write_concept(desk.workspace.concepts / "cup", "cup", 2)
+    before = {row["name"] for row in concepts.captioned(desk, "cup")["rows"]}
+    told = {"files": [{"path": str(sent(desk, "new.png", picture(7, (200, 200))))}], "failed": [], "about": "mug"}
+    _, kept, *_ = screen.do("take", {**STATE, "concept": "cup"}, gr.EventData(None, told), gr.Progress())
+    assert kept["concept"] == "cup", "what is looked at stays"
+    assert {row["name"] for row in concepts.captioned(desk, "cup")["rows"]} == before
+    assert "02.png" in {row["name"] for row in concepts.captioned(desk, "mug")["rows"]}
+    for forged in (None, "gone", "../mug", ["mug"], {}):
+        with pytest.raises(gr.Error, match="no concept"):
+            screen.do("take", dict(STATE), gr.EventData(None, {**told, "about": forged}), gr.Progress())
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "", "\0", "../shown/x", None, 7, {"path": "/etc/passwd"}])
@@ -359,6 +379,50 @@ def test_a_deleted_concept_comes_back(screen: Screen) -> None:
     assert not (screen.desk.workspace.concepts / "mug").exists() and kept["undo"]["name"] == "mug"
     kept = screen.do("bring_back", kept)[0]
     assert kept["concept"] == "mug" and load_concept(screen.desk.workspace.concepts / "mug")
+
+
+def test_things_come_back_in_a_workspace_named_by_a_relative_path(
+    stage: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = with_workspace(stage, Path("."))
+    kept = screen.do("throw_away", {**STATE, "concept": "mug"})[1]
+    assert screen.do("bring_back", kept)[0] == {"concept": "mug", "photograph": None, "undo": None}
+    kept = screen.do("remove", {**STATE, "concept": "mug", "photograph": "0.png"})[0]
+    assert screen.do("bring_back", kept)[0] == {"concept": "mug", "photograph": "0.png", "undo": None}
+
+
+def test_a_concept_keeps_its_name_while_its_training_waits(desk: Desk) -> None:
+    write_concept(desk.workspace.concepts / "mug", "mug", 1)
+    (concept,) = [one for one in concepts.list_concepts(desk.workspace) if one.folder == "mug"]
+    loaded = load_concept(desk.workspace.concepts / "mug")
+    desk.submit(lambda store: train_spec(store, desk.workspace, desk.studio.config, [loaded]))
+    with pytest.raises(InputError, match=r"mug is in a training that has not ended.*; wait for it, or cancel"):
+        concept_words.save(desk, concept, "cup", "<mug>", "cup", "")
+    assert concept_words.save(desk, concept, "mug", "<mug>", "mug", "white") == "mug", "other words may change"
+
+
+def test_draw_with_a_concept_ticks_its_adapter_file(screen: Screen) -> None:
+    assert screen.do("to_create", {**STATE, "concept": "mug"})[0] == ["mug.safetensors"]
+
+
+def test_samples_that_are_there_are_not_told_and_what_stands_in_their_way_is(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Info", lambda words, **_: said.append(words))
+    monkeypatch.setattr(gr, "Warning", lambda words, **_: said.append(words))
+    screen.do("put_samples_back", dict(STATE))
+    said.clear()
+    screen.do("put_samples_back", dict(STATE))
+    assert said == ["All of them are there."]
+    workspace, first, second = screen.desk.workspace, SAMPLES[0], SAMPLES[1]
+    (workspace.adapters / f"{first}.safetensors").write_bytes(b"another")
+    next((workspace.concepts / second).glob("*.png")).write_bytes(b"another")
+    said.clear()
+    screen.do("put_samples_back", dict(STATE))
+    assert len(said) == 2 and f"adapter of {first}" in said[0] and f"{second}: " in said[1]
+    assert "not the sample" in said[1] and str(workspace.root) not in "".join(said)
 
 
 def test_the_samples_come_back_each_time(screen: Screen) -> None:
