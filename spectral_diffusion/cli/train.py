@@ -115,7 +115,7 @@ def command(
     with answering(as_json):
         from spectral_diffusion.diffusion.base import load_base
         from spectral_diffusion.diffusion.samples import sampler
-        from spectral_diffusion.diffusion.trainer import TrainingInterrupted, train_concepts
+        from spectral_diffusion.diffusion.trainer import TrainingInterrupted, claims_in, train_concepts
         from spectral_diffusion.ledger import Ledger
 
         model = load_base(config.base, device=device)
@@ -137,6 +137,7 @@ def command(
                     resume=resume,
                     draw_samples=sampler(model, config),
                     should_stop=terminated,
+                    in_files=claims_in(workspace.adapters),
                 )
         except KeyboardInterrupt as error:
             finished = error.finished if isinstance(error, TrainingInterrupted) else ()

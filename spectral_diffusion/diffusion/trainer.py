@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.adapters.summary import read_summary
 from spectral_diffusion.config import Config, TrainingConfig
 from spectral_diffusion.diffusion.base import Base, capacity, target_modules
 from spectral_diffusion.diffusion.checkpoints import (
@@ -26,11 +27,19 @@ from spectral_diffusion.diffusion.prompts import unknown_tokens
 from spectral_diffusion.diffusion.training import DrawSamples, Resume, StepReport, Training
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.fusion import load_fused
-from spectral_diffusion.ledger import Ledger
+from spectral_diffusion.ledger import Claim, Ledger
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import check_writable, sweep_stale
 
-__all__ = ["DrawSamples", "Resume", "StepReport", "TrainingInterrupted", "TrainingWarning", "train_concepts"]
+__all__ = [
+    "DrawSamples",
+    "Resume",
+    "StepReport",
+    "TrainingInterrupted",
+    "TrainingWarning",
+    "claims_in",
+    "train_concepts",
+]
 
 
 def train_concepts(
@@ -45,6 +54,7 @@ def train_concepts(
     resume: Resume = False,
     draw_samples: DrawSamples | None = None,
     should_stop: Callable[[], bool] | None = None,
+    in_files: Sequence[Claim] = (),
 ) -> list[Adapter]:
     """Train one adapter a concept, one after another, each in its own slot, and save it as `out/<name>.safetensors`.
 
@@ -72,6 +82,8 @@ def train_concepts(
             they go to `out/samples/<name>/`.
         should_stop: Asked after every step, and in preparation between photographs, weights and drawn pictures: true
             ends the training like Ctrl-C.
+        in_files: Columns that adapter files outside of `out` hold, see `claims_in`: "auto" takes none of them, and none
+            that files in `out` hold, whatever the ledger says.
 
     Returns:
         The adapters in the order of the concepts.
@@ -100,7 +112,9 @@ def train_concepts(
         sweep_stale(out / FOLDER, checkpoint_path(out, concept).name)
         sweep_stale(out / "samples" / concept.name)
     adapters: list[Adapter] = []
-    with _claimed(ledger, base, concepts, training.rank, capacity(modules, training.rank), slot, out, resume) as slots:
+    slots_there = capacity(modules, training.rank)
+    held = [*claims_in(out), *in_files]
+    with _claimed(ledger, base, concepts, training.rank, slots_there, slot, out, resume, held) as slots:
         # All are made before the first is trained: what is wrong with the last one costs nobody's hours.
         runs = [
             Training(training, base, concept, columns, modules, out, on_step, draw_samples, should_stop)
@@ -130,6 +144,7 @@ def _claimed(
     first: int | Literal["auto"],
     out: Path,
     resume: Resume,
+    in_files: Sequence[Claim],
 ) -> Iterator[list[ColumnSlot]]:
     """Slots for all concepts. On failure those that were claimed in vain go back to who held them."""
     before = {claim.concept: claim for claim in ledger.holders() if claim.on_base(base.fingerprints)}
@@ -137,7 +152,9 @@ def _claimed(
     claimed: dict[str, ColumnSlot] = {}
 
     def claim(concept: Concept, wish: int | Literal["auto"]) -> ColumnSlot:
-        return ledger.claim(base.name, base.fingerprints, concept.name, width, slots, wish, concept.token)
+        # Whoever names a slot, or was trained in one, has it; files count where any is right.
+        taken = in_files if wish == "auto" else ()
+        return ledger.claim(base.name, base.fingerprints, concept.name, width, slots, wish, concept.token, taken)
 
     wishes: dict[str, int | Literal["auto"]] = {
         concept.name: first + number if first != "auto" else _kept_slot(out, concept, width) if resume else "auto"
@@ -163,6 +180,25 @@ def _claimed(
             with suppress(InputError):
                 ledger.give_back(concept.name, base.fingerprints, old)
         raise
+
+
+def claims_in(folder: Path) -> list[Claim]:
+    """The columns that the adapter files in a folder hold; those that cannot be read hold none."""
+    found = []
+    for path in sorted(folder.glob("[!.]*.safetensors")):
+        with suppress(InputError):
+            found += [
+                Claim(
+                    concept=part.name,
+                    base=part.base_name,
+                    fingerprints=part.fingerprints,
+                    start=part.slot.start,
+                    width=part.slot.width,
+                    token=next(iter(part.tokens), None),
+                )
+                for part in read_summary(path)
+            ]
+    return found
 
 
 def _kept_slot(out: Path, concept: Concept, width: int) -> int | Literal["auto"]:

@@ -12,7 +12,7 @@ from spectral_diffusion.diffusion.pipeline import GeneratedImage, generate, save
 from spectral_diffusion.diffusion.samples import sampler
 from spectral_diffusion.diffusion.scoring import score_pictures
 from spectral_diffusion.diffusion.settings import file_stem
-from spectral_diffusion.diffusion.trainer import StepReport, check_place, train_concepts
+from spectral_diffusion.diffusion.trainer import StepReport, check_place, claims_in, train_concepts
 from spectral_diffusion.images import read_image, save_png
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.job_folder import JobFolder
@@ -31,7 +31,9 @@ from spectral_diffusion.jobs.specs import (
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.jobs.submission import kept_concepts
 from spectral_diffusion.jobs.warm import Warm
+from spectral_diffusion.ledger import Claim
 from spectral_diffusion.sheets import SHEET_PIXEL_LIMIT, labelled_grid
+from spectral_diffusion.workspace import Workspace
 
 GRID_KEY = "spectral_diffusion_grid"
 """Of the text in a sheet that says what it shows."""
@@ -161,6 +163,7 @@ def _train(spec: TrainSpec, tools: Tools) -> Outcome:
                 resume="auto",
                 draw_samples=sampler(base, config),
                 should_stop=tools.should_stop,
+                in_files=_claims_of_files(spec, tools.store),
             )
         except KeyboardInterrupt:
             raise Stopped from None
@@ -179,6 +182,14 @@ def _train(spec: TrainSpec, tools: Tools) -> Outcome:
             ]
         },
     )
+
+
+def _claims_of_files(spec: TrainSpec, store: Store) -> list[Claim]:
+    """The columns that the files hold beside which the adapters will lie. What lies elsewhere is not fetched for it."""
+    if store.folder is None:
+        return []
+    folders = {(store.folder / spec.out).resolve(), Workspace(store.folder / spec.home).adapters.resolve()}
+    return [claim for folder in sorted(folders) for claim in claims_in(folder)]
 
 
 def _fuse(spec: FuseSpec, tools: Tools) -> Outcome:

@@ -10,7 +10,7 @@ import pytest
 from spectral_diffusion.diffusion import learner, training
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.dataset import Concept
-from spectral_diffusion.diffusion.trainer import StepReport, TrainingWarning, train_concepts
+from spectral_diffusion.diffusion.trainer import StepReport, TrainingWarning, claims_in, train_concepts
 from spectral_diffusion.errors import InputError, SlotError, TrainingError
 from spectral_diffusion.fusion import fuse
 from spectral_diffusion.ledger import Ledger
@@ -43,6 +43,22 @@ def test_a_failure_without_anything_on_disk_gives_the_slot_back(base: Base, tmp_
     with pytest.raises(RuntimeError, match="listener"):
         train_concepts(quick_config(), base, [make_concept("old"), make_concept("new")], ledger, fail, out=tmp_path)
     assert [claim.concept for claim in ledger.holders()] == ["old"]
+
+
+def test_auto_takes_no_columns_that_a_file_holds_whatever_the_ledger_says(base: Base, tmp_path: Path) -> None:
+    ledger, out, elsewhere = Ledger(tmp_path / "ledger.json"), tmp_path / "out", tmp_path / "elsewhere"
+    for folder, name, start in ((out, "imported", 0), (elsewhere, "another", 2), (out, "octo", 4)):
+        folder.mkdir(exist_ok=True)
+        random_adapter(base, name, slot=ColumnSlot(start, 2)).save(folder / f"{name}.safetensors")
+    (out / "damaged.safetensors").write_bytes(b"damaged")
+    recipe = quick_config(steps=1)
+    concepts = [make_concept("octo"), make_concept("new")]
+    made = train_concepts(recipe, base, concepts, ledger, out=out, in_files=claims_in(elsewhere))
+    # Its own file does not stand in the way of a concept, but in that of the others.
+    assert [adapter.slot for adapter in made] == [ColumnSlot(4, 2), ColumnSlot(6, 2)]
+    # Whoever names a slot has it.
+    (named,) = train_concepts(recipe, base, [make_concept("named")], ledger, out=out, slot=0)
+    assert named.slot == ColumnSlot(0, 2)
 
 
 def test_a_failed_training_leaves_the_concepts_slots_on_other_bases(base: Base, tmp_path: Path) -> None:
