@@ -23,7 +23,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Response, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 CHROMIUM = "/usr/bin/chromium"
 _ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -149,7 +149,7 @@ class Visit:
     def open(self) -> "Visit":
         """Open the page and wait until it can be used."""
         self.page.goto(self.address)
-        self.page.get_by_role("button", name="Draw", exact=True).wait_for(timeout=60_000)
+        self.page.get_by_role("button", name="Draw", exact=True).wait_for(timeout=120_000)
         return self
 
     def tab(self, name: str) -> None:
