@@ -1,6 +1,6 @@
 """The ledger of a store: a file in the workspace, or one elsewhere that the queue's database guards."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,10 +60,25 @@ def ledger_of(store: Store, database: Database, scratch: Path, home: str = "") -
     return _RemoteLedger(store, database, scratch, Workspace(Path(home)).ledger_path.as_posix())
 
 
-def release_vain(spec: Spec, folder: JobFolder, database: Database) -> None:
+def release_vain(
+    spec: Spec,
+    folder: JobFolder,
+    database: Database,
+    *,
+    in_training: Collection[str] = (),
+    half_trained_only: bool = False,
+) -> None:
     """Free the columns that a cancelled training holds without having made an adapter in them.
 
     Who trained a concept before keeps what that adapter has. A retry takes the same columns again if they are free.
+
+    Args:
+        spec: The job.
+        folder: Its files.
+        database: The queue's.
+        in_training: Names of concepts that other jobs train: they keep their columns.
+        half_trained_only: Free only what a checkpoint of this job says to be its own: a job that ended long ago does
+            not undo what was reserved since.
 
     Raises:
         InputError: The ledger cannot be read or written.
@@ -74,6 +89,8 @@ def release_vain(spec: Spec, folder: JobFolder, database: Database) -> None:
     for name in (concept.name for concept in spec.concepts):
         finished = _claim_of(folder.store, f"{spec.out}/{name}.safetensors", folder.path)
         half = _half_trained(folder, name)
+        if name in in_training or (half_trained_only and half is None):
+            continue
         # Who ended before the first checkpoint tells by what was trained before which base it was.
         known = half or finished
         if known is None:

@@ -4,8 +4,9 @@ import base64
 import getpass
 import hashlib
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from itertools import islice
 
@@ -16,10 +17,10 @@ from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import QUEUE, WORKFLOW, Database
 from spectral_diffusion.jobs.job import OPEN_STATES, Job, State, costs_alike, job_of, spec_of
-from spectral_diffusion.jobs.job_folder import JobFolder, folder_name
+from spectral_diffusion.jobs.job_folder import BusyError, JobFolder, folder_name
 from spectral_diffusion.jobs.progress import LOSSES, Progress, read_losses
 from spectral_diffusion.jobs.registry import Registry, WorkerRow
-from spectral_diffusion.jobs.specs import Spec, priority
+from spectral_diffusion.jobs.specs import Spec, TrainSpec, priority
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.names import printable
 
@@ -115,15 +116,29 @@ class JobQueue:
     def remove(self, job_id: str) -> Job:
         """Forget a job that has ended, with its log and its half-done work; what it made stays.
 
+        The columns that a half-trained concept holds are free again.
+
         Raises:
-            InputError: It is not found, or has not ended.
+            InputError: It is not found, or has not ended, or its worker is still ending it.
         """
         job = self.job(job_id)
         if job.is_open:
             raise InputError(f"job {job.id} is {job.state}", "cancel it first")
-        with self.database.reached():
-            self._client.delete_workflow(job.id)
+        folder = JobFolder.of(self.store, job.id)
+        with ExitStack() as stack:
+            try:
+                # On a full disk there may be no room for a lock, and removing a job makes some.
+                with suppress(OSError):
+                    stack.enter_context(folder.locked())
+            except BusyError as error:
+                raise InputError(f"job {job.id} is still ending", "try again in some seconds") from error
+            if job.state != "done":
+                self._release(job, folder, half_trained_only=True)
+            with self.database.reached():
+                self._client.delete_workflow(job.id)
         self.store.remove(folder_name(job.id))
+        if self.store.folder is None:
+            shutil.rmtree(folder.path, ignore_errors=True)
         return job
 
     def jobs(self, *, user: str | None = None, open_only: bool = False, limit: int | None = None) -> list[Job]:
@@ -170,6 +185,8 @@ class JobQueue:
     def cancel(self, job_id: str) -> Job:
         """End a job: at once where it waits, within seconds where it runs. What it has made stays for a retry.
 
+        The columns that a training has claimed in vain are free again: where it runs, its worker frees them.
+
         Raises:
             InputError: It is not found, or has ended already.
         """
@@ -178,7 +195,33 @@ class JobQueue:
             raise InputError(f"job {job.id} has ended already: it is {job.state}", "there is nothing to cancel")
         with self.database.reached():
             self._client.cancel_workflow(job.id)
+        if job.worker is None and (job.progress.attempt or job.started):
+            folder = JobFolder.of(self.store, job.id)
+            # Whoever has it by now sees that it is cancelled, and frees them.
+            with suppress(BusyError, OSError), folder.locked():
+                folder.pull()
+                self._release(job, folder)
         return self.job(job.id)
+
+    def _release(self, job: Job, folder: JobFolder, *, half_trained_only: bool = False) -> None:
+        """Free what a training holds in vain; where that fails its log says so."""
+        if not isinstance(job.spec, TrainSpec):
+            return
+        # It loads torch, which most who ask a queue have no need of.
+        from spectral_diffusion.jobs.ledger import release_vain
+
+        home = job.spec.home
+        try:
+            others = [other.spec for other in self.jobs(open_only=True) if other.id != job.id]
+            names = {
+                concept.name
+                for spec in others
+                if isinstance(spec, TrainSpec) and spec.home == home
+                for concept in spec.concepts
+            }
+            release_vain(job.spec, folder, self.database, in_training=names, half_trained_only=half_trained_only)
+        except InputError as error:
+            folder.add_to_log(f"its columns could not be given back: {error}")
 
     def retry(self, job_id: str) -> Job:
         """Queue a job again that failed or was cancelled; a training goes on from its checkpoints.

@@ -7,6 +7,7 @@ prints goes to the log of the job at hand.
 import errno
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -119,6 +120,8 @@ def _do(
     """An order, from its text to its answer: nothing that it can do ends the process."""
     from spectral_diffusion.diffusion.memory import is_out_of_memory
 
+    # A job may be removed as soon as it is cancelled: then its folder shall not be there again.
+    is_removed = order["do"] == "release" and folder.store.folder is not None and not folder.path.exists()
     try:
         with folder.locked():
             # What was sent from elsewhere comes first: the log goes on where that one ended.
@@ -130,7 +133,9 @@ def _do(
                     else _run(order, folder, database, warm, stop, is_out_of_memory)
                 )
             folder.push()
-            return done
+        if is_removed:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        return done
     except BusyError as error:
         return {"kind": "busy", "message": str(error)}
     except Exception as error:
