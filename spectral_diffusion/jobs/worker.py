@@ -37,6 +37,8 @@ FRUITLESS_ATTEMPTS = 50
 """So often in a row may a job end its worker too, or whatever else ends it, without having got any further."""
 WAIT_SECONDS = 5.0
 """Between two looks at a disk that is full, or at a job that another process still holds."""
+COLLECT_SECONDS = 86_400.0
+"""How often what nobody needs is looked for: a worker may run for months."""
 _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.25
 
@@ -141,9 +143,13 @@ class Worker:
         self._note(f"worker {self._me.id} takes jobs from {self._database}, files in {self._store}")
 
     def _watch(self) -> None:
-        last_beat = 0.0
-        collect(self._store, self._client)
+        last_beat, last_collection = 0.0, time.monotonic()
+        self._collect()
         while not self._ending.wait(_LOOK_SECONDS):
+            if time.monotonic() - last_collection > COLLECT_SECONDS:
+                last_collection = time.monotonic()
+                # A store elsewhere may be slow, and who is silent is taken for dead.
+                threading.Thread(target=self._collect, daemon=True, name="collection").start()
             if time.monotonic() - last_beat > BEAT_SECONDS:
                 last_beat = time.monotonic()
                 runner = self._runner.process if self._runner is not None else None
@@ -155,6 +161,11 @@ class Worker:
                     return
             if self._until_idle and not self._active and self._is_idle():
                 return
+
+    def _collect(self) -> None:
+        # What cannot be asked now is asked tomorrow.
+        with suppress(SQLAlchemyError):
+            collect(self._store, self._client)
 
     def _end(self) -> None:
         self._ending.set()
