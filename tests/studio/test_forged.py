@@ -87,6 +87,61 @@ def test_no_event_has_a_fault_whatever_it_is_sent(
     assert faults == []
 
 
+PLAUSIBLE: dict[str, Any] = {
+    "concepts": ["octo"], "concept": "octo", "recipe": "quick", "steps": 3, "slot": -1, "name": "octo", "seed": 1,
+    "prompt": "a photo of <octo>", "id": "0123abcd", "files": [], "file": {"path": "octo.safetensors"},
+}  # fmt: skip
+"""What programs send, by the name of the parameter; other parameters have the functions' own defaults."""
+ODD: list[Any] = [
+    None, "", "\0", "x" * 300, "<octo>", "../octo", True, -1, 2**70, float("nan"), [], [[]], [["octo"]], [{}],
+    ["octo", None], ["octo"] * 3, {}, {"octo": 1}, {"octo": [1]}, {"path": ["octo"]},
+]  # fmt: skip
+
+
+def _offered(events: list[Any]) -> Iterator[tuple[Any, list[inspect.Parameter], dict[str, Any]]]:
+    """The functions that programs call by name, each with its parameters and plausible values of them."""
+    for function in events:
+        if function.api_visibility != "public":
+            continue
+        parameters = list(inspect.signature(function.fn).parameters.values())[1:]
+        given = {
+            each.name: PLAUSIBLE.get(each.name, None if each.default is each.empty else each.default)
+            for each in parameters
+        }
+        yield function, parameters, given
+
+
+def test_there_are_functions_that_programs_call(events: list[Any]):
+    names = {function.api_name for function, _, _ in _offered(events)}
+    assert {"train", "concepts", "adapters", "assign_slot", "draw", "score"} <= names
+
+
+def test_plausible_values_are_taken(events: list[Any]):
+    found = {function.api_name: (function, given) for function, _, given in _offered(events)}
+    function, given = found["train"]
+    job = function.fn(_Request("ada"), *given.values())
+    assert job["state"] == "queued"
+    function, given = found["cancel"]
+    assert function.fn(_Request("ada"), *{**given, "id": job["id"]}.values())["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:40])
+def test_no_named_function_has_a_fault_when_one_value_is_odd_and_the_others_are_not(
+    events: list[Any], value: Any, caplog: pytest.LogCaptureFixture
+):
+    faults = []
+    for function, parameters, given in _offered(events):
+        for parameter in parameters:
+            caplog.clear()
+            try:
+                function.fn(_Request("ada"), *{**given, parameter.name: copy.deepcopy(value)}.values())
+            except gr.Error as error:
+                if "fault of ours" in str(error.message):
+                    said = repr(caplog.records[-1].exc_info[1]) if caplog.records else ""
+                    faults.append(f"{function.api_name}, {parameter.name}: {said}")
+    assert faults == []
+
+
 def test_nobody_gets_an_answer(events: list[Any]):
     for function in events:
         with pytest.raises(gr.Error, match="logged in"):

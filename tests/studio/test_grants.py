@@ -1,7 +1,9 @@
 """Laws of whose is what: nothing is anybody's until it was given to them, and memory is bounded."""
 
 import os
+import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import hypothesis
@@ -10,9 +12,13 @@ from hypothesis import strategies as st
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio import claims as claims_module
+from spectral_diffusion.studio import demands as demands_module
 from spectral_diffusion.studio import grants as grants_module
 from spectral_diffusion.studio.claims import Claims
+from spectral_diffusion.studio.demands import Demands
+from spectral_diffusion.studio.doors import Kind
 from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.refusal import Refusal
 
 
 @pytest.fixture
@@ -85,6 +91,48 @@ def test_ordinary_content_passes(grants: Grants) -> None:
         "https://example.com is a fine place", "\0", {"a\0": "~"},
     ):  # fmt: skip
         assert grants.allows_content("ada", content), content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [["a"] * 2_000_000, [1] * 2_000_000, [[]] * 2_000_000, {str(key): 0 for key in range(200_000)}, [[["a"] * 49_999]]],
+    ids=["texts", "numbers", "lists", "keys", "deep"],
+)
+def test_an_event_of_too_many_values_is_refused_in_words_before_they_are_looked_at(
+    grants: Grants, content: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demands_module, "texts", pytest.fail)
+    monkeypatch.setattr(grants, "allows_content", pytest.fail)
+    demands = Demands(grants, Claims(), lambda page, number: True)
+    body = {"session_hash": "page", "fn_index": 1, "data": content}
+    begun = time.perf_counter()
+    with pytest.raises(Refusal, match="50,000 values") as refused:
+        demands._check_event(Kind.EVENT, "ada", body)
+    assert refused.value.status == 413 and time.perf_counter() - begun < 1
+
+
+def test_an_event_of_many_values_passes(grants: Grants) -> None:
+    demands = Demands(grants, Claims(), lambda page, number: True)
+    for text in ("a", "a/b", "%41/%42"):
+        demands._check_event(Kind.EVENT, "ada", {"session_hash": "page", "fn_index": 1, "data": [text] * 40_000})
+
+
+@pytest.mark.parametrize("place", [".", "..", "hash", "hash/deeper"])
+def test_no_relative_path_leads_to_anothers_file_from_wherever_the_studio_runs(
+    grants: Grants, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = grants.folder / "hash" / "secret.png"
+    (grants.folder / "hash" / "deeper").mkdir(parents=True)
+    grants.allow("ada", str(theirs))
+    monkeypatch.chdir(grants.folder / place)
+    relative = os.path.relpath(theirs)
+    for spelling in (
+        relative,
+        f"file={relative}",
+        quote(relative, safe=""),
+        "".join(f"%{ord(c):02x}" for c in relative),
+    ):
+        assert not grants.allows_content("ben", [spelling]), spelling
 
 
 @hypothesis.given(

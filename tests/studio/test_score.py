@@ -203,6 +203,13 @@ def test_of_two_scorings_of_one_training_the_newer_counts(desk: Desk) -> None:
     assert [job.id for job in trend_jobs(desk, training.id)] != [newer.id]
 
 
+def test_an_open_scoring_is_found_however_many_jobs_came_after_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = with_samples(desk, (30,), "octo", "shelly")
+    jobs = submit_training(desk, training)
+    monkeypatch.setattr(scoring, "JOBS_LIMIT", 1)
+    assert [job.id for job in trend_jobs(desk, training.id)] == [job.id for job in jobs]
+
+
 def test_the_photographs_that_it_learned_from_count_though_the_concept_has_changed(desk: Desk) -> None:
     training = with_samples(desk, (30,), "octo")
     (before,) = submit_training(desk, training)

@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spectral_diffusion.diffusion.library import delete_adapter
 
 from spectral_diffusion.diffusion.facts import BaseFacts
+from spectral_diffusion.diffusion.library import delete_adapter
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.fusion import fuse_files
 from spectral_diffusion.jobs.database import Database
@@ -15,6 +15,7 @@ from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.ledger import Claim
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio import slots
+from spectral_diffusion.studio.advanced import read_recipe
 from spectral_diffusion.studio.assignments import (
     Board,
     assign,
@@ -27,6 +28,7 @@ from spectral_diffusion.studio.assignments import (
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.grants import Grants
 from spectral_diffusion.studio.holders import Measurer, overlap_html, room_words, table_html
+from spectral_diffusion.studio.recipes import DEFAULT_RECIPE
 from spectral_diffusion.studio.studio import Studio
 from spectral_diffusion.workspace import Workspace
 from tests.adapters.making import FINGERPRINTS, make_adapter
@@ -152,6 +154,9 @@ def test_moving_what_is_trained_offers_to_train_it_again_there(desk: Desk):
     job = slots.queue_again(desk, answer[6])
     assert isinstance(job.spec, TrainSpec)
     assert ([concept.name for concept in job.spec.concepts], job.spec.slot) == (["octo"], 4)
+    by_name = read_recipe(desk.studio.config, DEFAULT_RECIPE)[0]
+    assert job.spec.config == by_name.model_dump(mode="json"), "as the Train screen trains"
+    assert 0 < by_name.training.sample_every < by_name.training.steps, "sample pictures come"
     assert states(read_board(desk))["octo"] == (0, "in training")
     with pytest.raises(InputError, match="octo is in a training that has not ended"):
         slots.queue_again(desk, answer[6])

@@ -63,9 +63,17 @@ def test_the_columns_that_will_be_taken_are_told(desk):
     assert not desk.workspace.ledger_path.exists(), "telling claims nothing"
 
 
+@pytest.mark.parametrize("concepts", [[["octo"]], [{"octo": 1}], ["octo", None], [1], {"octo": 1}, "octo"])
+def test_concepts_that_are_no_names_are_refused(desk, concepts):
+    with pytest.raises(InputError, match="the concepts are no list"):
+        train.train(desk, concepts, "quick")
+    assert desk.jobs() == []
+
+
 def test_columns_of_others_are_refused_with_their_names(desk):
     desk.ledger.claim("toybox", FACTS.fingerprints, "rex", 4, 4, 1)
-    assert "rex" in foresee(desk, on("octo"), slot="1")
+    said = foresee(desk, on("octo"), slot="1")
+    assert "rex" in said and "free it in Slots" in said and "spectral-diffusion" not in said
     with pytest.raises(SlotError, match="rex"):
         train.read_plan(desk, on("octo"), "quick", *values(slot="1")).submit(desk)
     assert desk.jobs() == []

@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
@@ -8,8 +9,9 @@ import pytest
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.progress import ProgressWriter
-from spectral_diffusion.studio import train
+from spectral_diffusion.studio import train, training_list
 from spectral_diffusion.studio.job_rows import pressed_id
+from spectral_diffusion.studio.open_jobs import concepts_in_training, newest_and_open
 from spectral_diffusion.studio.training_list import nothing_chosen, tick, training
 from tests.command_line import write_concept
 from tests.studio.training import FACTS, Visit, known_desk, studio_in
@@ -53,6 +55,31 @@ def test_one_that_waits_says_how_many_come_before_it(desk):
     words = {row["title"]: row["words"] for row in Visit(desk).rows}
     assert words["train octo"].startswith("waits, next")
     assert words["train shelly"].startswith("waits, 1 job before it")
+
+
+def test_an_open_training_is_listed_however_many_jobs_came_after_it(desk, monkeypatch):
+    monkeypatch.setattr(training_list, "_JOBS_READ", 1)
+    train.train(desk, ["octo"], "quick")
+    time.sleep(A_SECOND)
+    newer = train.train(desk, ["shelly"], "quick")["id"]
+    assert list(Visit(desk).states) == ["shelly", "octo"]
+    assert set(concepts_in_training(desk)) == {"octo", "shelly"}
+    first, _ = newest_and_open(desk, 50)
+    assert first.id == newer, "and each once"
+
+
+def test_all_open_jobs_are_asked_for_when_concepts_in_training_are(desk, monkeypatch):
+    job = desk.job(train.train(desk, ["octo"], "quick")["id"])
+    many = [replace(job, spec=None)] * 60 + [job]
+    monkeypatch.setattr(type(desk), "jobs", lambda self, *, open_only=False, limit=50: many[:limit])
+    assert concepts_in_training(desk) == {"octo": job}
+
+
+def test_what_has_ended_is_drawn_with_its_adapter_files(desk, monkeypatch):
+    train.train(desk, ["octo"], "quick")
+    made = desk.workspace.adapters / "octo.safetensors"
+    monkeypatch.setattr(type(desk), "made", lambda self, job: [made])
+    assert train.draw_shown(desk, Visit(desk).shown)[0] == ["octo.safetensors"]
 
 
 def test_the_page_is_quiet_when_nothing_is_open(desk):
