@@ -74,10 +74,14 @@ def in_page_words(error: SpectralDiffusionError) -> str:
     Args:
         error: Its text is plain; where it goes into HTML it is still to be escaped.
     """
-    remedy = error.remedy
+    return f"{_sentence(error.what)}. {_sentence(on_the_page(error.remedy))}"
+
+
+def on_the_page(text: str) -> str:
+    """A text with what can be done on the page in place of commands and options of the terminal."""
     for pattern, words in _ON_THE_PAGE:
-        remedy = re.sub(pattern, words, remedy)
-    return f"{_sentence(error.what)}. {_sentence(remedy)}"
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def _shown(text: str) -> gr.Error:

@@ -3,6 +3,7 @@
 import html
 
 from spectral_diffusion.jobs.queue import Job
+from spectral_diffusion.studio.events import on_the_page
 
 
 def progress_line(job: Job, ahead: int = 0) -> str:
@@ -26,7 +27,7 @@ def in_words(job: Job, ahead: int = 0) -> str:
     match job.state:
         case "queued":
             place = f"{ahead} job{'s' if ahead > 1 else ''} before it" if ahead else "next"
-            return f"{job.title}: waits, {place}" + (f" ({job.note})" if job.note else "")
+            return f"{job.title}: waits, {place}" + (f" ({on_the_page(job.note)})" if job.note else "")
         case "paused":
             return f"{job.title}: paused: {job.note}"
         case "running":
@@ -34,7 +35,7 @@ def in_words(job: Job, ahead: int = 0) -> str:
             left = f", {duration(progress.seconds_left)} left" if progress.seconds_left else ""
             return f"{job.title}: {progress.stage or 'starting'}{steps}{left}"
         case "failed":
-            return f"{job.title}: failed: {job.error}"
+            return f"{job.title}: failed: {on_the_page(job.error or '')}"
         case _:
             return f"{job.title}: {job.state}"
 

@@ -33,6 +33,7 @@ def test_a_training_that_was_queued_is_shown_and_looked_at(desk):
     assert (row["title"], row["state"], row["chosen"]) == ("train octo, shelly", "queued", True)
     assert visit.timer.active
     assert "Safe to close this tab" in visit.headline
+    assert "no worker runs; ask whoever runs this studio" in row["words"], "the page knows no commands"
 
 
 def test_what_is_queued_keeps_the_recipe(desk):
