@@ -32,6 +32,7 @@ def _shoot(visited: Visit, name: str, height_px: int = 900) -> None:
     page.set_viewport_size({"width": page.viewport_size["width"] if page.viewport_size else 1280, "height": height_px})
     page.wait_for_timeout(1500)
     page.mouse.move(0, 0)
+    page.evaluate("window.scrollTo(0, 0)")
     page.screenshot(path=HERE / f"{name}.png")
 
 
@@ -43,7 +44,7 @@ def _create(visited: Visit) -> None:
     page.get_by_role("button", name="Settings").first.click()
     page.locator("#create-compare").click()
     expect(page.locator("#create-latest img")).to_have_count(4, timeout=JOB_MS)
-    page.locator("#create-history button").first.click()
+    page.locator("#create-history button").nth(1).click()
     _shoot(visited, "create", 1150)
 
 

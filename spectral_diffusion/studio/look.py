@@ -59,6 +59,7 @@ CSS = """
 .hint, .hint p { color: var(--body-text-color-subdued); font-size: var(--text-sm); margin: 0; overflow-wrap: anywhere; }
 .notice { border-left: 3px solid var(--color-accent); padding: 8px 12px; border-radius: 4px;
   background: var(--background-fill-secondary); overflow-wrap: anywhere; }
+.gradio-container .grid-wrap { min-height: 0 !important; max-height: none !important; }
 .while-open:not(:has(progress)) button { display: none; }
 .progress-line { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; }
 .progress-line progress { flex: 1 1 160px; height: 10px; }
