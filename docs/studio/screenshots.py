@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent.parent))
 from tests.studio.browsing import Visit, browser, studio, visit  # noqa: E402
 
 JOB_MS = 600_000
-STEPS = 60
+STEPS = 24
 
 
 def _draw(page: Page, prompt: str, seed: int) -> None:
