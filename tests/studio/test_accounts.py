@@ -13,7 +13,8 @@ from spectral_diffusion.studio.accounts import Accounts, add_account, remove_acc
 
 PASSWORD = "correct horse"
 ACTUAL_HASHER = module._HASHER
-HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+# The same in every process that runs tests.
+HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD, salt=b"sixteen bytes of")
 
 
 def written(folder: Path, content: str | bytes, mode: int = 0o600) -> Path:
