@@ -65,8 +65,8 @@ def test_help_answers_at_once_and_without_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_all_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = call(capsys, verb, "--help").expect(0).stdout
-    # A worker answers nobody: it works until it is ended.
-    assert ("--json" in shown or verb == "worker") and "--debug" in shown
+    # A worker and a studio answer nobody: they work until they are ended.
+    assert ("--json" in shown or verb in ("worker", "ui")) and "--debug" in shown
     assert not [line for line in shown.splitlines() if line.strip().startswith("--") and len(line.split()) == 1]
 
 
