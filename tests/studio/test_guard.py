@@ -36,8 +36,8 @@ MORE_PATHS = (
 )  # fmt: skip
 OPEN = {
     ("GET", "/"), ("HEAD", "/"), ("GET", "/login"), ("HEAD", "/login"), ("POST", "/login"), ("POST", "/logout"),
-    ("GET", "/config"),
-    ("GET", "/gradio_api/info"), ("GET", "/gradio_api/app_id"), ("GET", "/svelte/{path:path}"), ("GET", "/static/{path:path}"),
+    ("GET", "/config"), ("GET", "/gradio_api/info"), ("GET", "/gradio_api/app_id"),
+    ("GET", "/svelte/{path:path}"), ("GET", "/static/{path:path}"),
     ("GET", "/assets/{path:path}"), ("GET", "/favicon.ico"), ("GET", "/theme.css"), ("GET", "/manifest.json"),
     ("GET", "/gradio_api/file={path:path}"), ("HEAD", "/gradio_api/file={path:path}"),
     ("GET", "/gradio_api/file={path_or_url:path}"), ("HEAD", "/gradio_api/file={path_or_url:path}"),
