@@ -293,7 +293,7 @@ def test_every_wrong_upload_is_told_in_words_and_the_good_one_beside_it_is_kept(
 
 def test_a_closed_tab_disturbs_no_training(chromium: Browser, server: Server):
     with visit(chromium, server) as visited:
-        _train(visited, "octo", 25)
+        _train(visited, "octo", 12)
         _wait_for(lambda: _steps(server, "train octo") >= 2)
         expect(visited.page.locator("#train-detail")).to_contain_text("Safe to close this tab")
         visited.check()
@@ -324,7 +324,7 @@ def test_a_cancelled_training_ends_and_goes_on_when_it_is_retried(chromium: Brow
 def test_a_server_that_dies_in_training_finds_it_again(chromium: Browser, tmp_path: Path, how: str):
     with studio(tmp_path / "workspace") as server:
         with visit(chromium, server) as visited:
-            _train(visited, "shelly", 30)
+            _train(visited, "shelly", 16)
             _wait_for(lambda: _steps(server, "train shelly") >= 3)
             getattr(server, how)()
             server.start()
