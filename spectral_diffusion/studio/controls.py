@@ -1,19 +1,19 @@
 """What a person sets before drawing, read from the page and shown on it."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.gallery import list_concepts, thumbnail
+from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.diffusion.library import AdapterSummary
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.cards import Card, ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing, titles, whole
 from spectral_diffusion.studio.limits import COUNT_LIMIT, SEED_LIMIT
+from spectral_diffusion.studio.thumbnails import thumbnail_address
 
 FIRST_TICKED = 3
 """So many concepts are ticked when the page is opened: as many as toybox draws well side by side."""
@@ -113,7 +113,7 @@ def adapter_cards(desk: Desk, strengths: dict[str, float] | None) -> list[Card]:
                 id=summary.file_name,
                 title=titles(summary),
                 text=" ".join(summary.tokens) + ("" if _fits(desk, summary) else f", of {summary.base_name}"),
-                image=_cover(desk, cover),
+                image=thumbnail_address(desk, cover, 96),
                 on=summary.file_name in strengths,
                 strength=strengths.get(summary.file_name, 1.0),
                 hint=f"Write {' '.join(summary.tokens)} in the prompt to draw it.",
@@ -132,13 +132,6 @@ def _fits(desk: Desk, summary: AdapterSummary) -> bool:
         for part in summary.parts
         for component, digest in part.fingerprints.items()
     )
-
-
-def _cover(desk: Desk, cover: Path | None) -> str:
-    # One photograph that cannot be read shall not take the whole screen down.
-    with suppress(InputError):
-        return desk.address(thumbnail(cover, 96)) if cover else ""
-    return ""
 
 
 def _size(desk: Desk, size: Any, width_px: Any, height_px: Any) -> tuple[int, int]:
