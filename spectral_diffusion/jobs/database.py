@@ -144,6 +144,8 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
+            # It may be another by now, without tables.
+            _PREPARED.pop(self.url, None)
             said = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
             raise InputError(f"the jobs' database {self} cannot be used ({said})", _REMEDY) from error
 

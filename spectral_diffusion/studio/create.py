@@ -1,6 +1,7 @@
 """The create screen: concepts ticked, a prompt, pictures. The first thing a newcomer sees."""
 
 import html
+import json
 import random
 from typing import Any
 
@@ -18,6 +19,10 @@ from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, status_lines, watch
 
 FIRST_SEED = 9
+_TAKE_PROPOSAL = """(proposed, prompt) => {
+  const [written, text] = JSON.parse(proposed || '["", ""]');
+  return (prompt || '') === written ? text : prompt;
+}"""
 _SAMPLES = "Three sample toys are trained already: press **Draw**. "
 _WELCOME = (
     "For your own things go from left to right: photographs in **Concepts**, a place in **Slots**, then **Train**."
@@ -48,19 +53,23 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                     "What to draw. Name each concept by its token, such as <octo>, from left to right.",
                 ),
             )
+            proposed = gr.Textbox(visible=False)
             offered = chips(
                 elem_id=shell.hint("create-examples", "Press one to put it into the prompt."),
             )
             with gr.Row():
+                # Until the page knows which concepts there are, neither can do what it says.
                 draw = gr.Button(
                     "Draw",
                     variant="primary",
                     size="lg",
+                    interactive=False,
                     elem_id=shell.hint("create-draw", "Draw what the prompt says."),
                 )
                 compare = gr.Button(
                     "Compare",
                     size="lg",
+                    interactive=False,
                     elem_id=shell.hint(
                         "create-compare", "One row with one seed: every concept alone, then all of them fused."
                     ),
@@ -144,7 +153,8 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                 )
             shown = history.build(shell, tab, controls)
 
-    def refresh(desk: Desk, before: Any, text: str, wanted: list[str] | None, watched: list[str]) -> list[Any]:
+    def refresh(desk: Desk, before: Any, written: Any, wanted: list[str] | None, watched: list[str]) -> list[Any]:
+        text = written
         strengths = {item.id: item.strength for item in ticked(before)} if before else None
         if wanted:
             # Whoever comes with concepts in hand wants to see those, and not what was ticked before.
@@ -155,15 +165,19 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         running = [job.id for job in open_jobs if job.spec and job.spec.kind in ("generate", "grid")]
         # What ended while somebody looked elsewhere is still to be told.
         running += [job_id for job_id in watched if job_id not in running]
-        return [now, note, prompts, str(text or prompts[0]), running, gr.Timer(active=bool(running)), []]
+        usable = gr.Button(interactive=True)
+        proposal = _proposal(written, text or prompts[0])
+        return [now, note, prompts, proposal, running, gr.Timer(active=bool(running)), [], usable, usable]
 
     def say(desk: Desk, value: Any) -> list[Any]:
         return list(_after_ticking(desk, value))
 
-    def follow(desk: Desk, value: Any, text: Any, prompts_before: Any) -> Any:
+    def follow(desk: Desk, value: Any, written: Any, prompts_before: Any) -> str:
         # A prompt that nobody has touched follows the ticks.
-        is_ours = isinstance(prompts_before, list) and text in prompts_before
-        return _after_ticking(desk, value)[1][0] if is_ours or not str(text or "").strip() else gr.skip()
+        is_ours = isinstance(prompts_before, list) and written in prompts_before
+        return _proposal(
+            written, _after_ticking(desk, value)[1][0] if is_ours or not str(written or "").strip() else written
+        )
 
     def begin(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
         job = read_drawing(desk, *values).submit(desk)
@@ -184,13 +198,15 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         own = size_name == "Own"
         return [gr.Number(visible=own), gr.Number(visible=own)]
 
-    shell.refresh(
+    filled = shell.refresh(
         tab,
         refresh,
         [chosen, prompt, shell.to_create, watching],
-        [chosen, fused, offered, prompt, watching, timer, shell.to_create],
+        [chosen, fused, offered, proposed, watching, timer, shell.to_create, draw, compare],
     )
-    shell.on(chosen.tick, follow, [chosen, prompt, offered], prompt, quiet=True)
+    ticking = shell.on(chosen.tick, follow, [chosen, prompt, offered], proposed, quiet=True)
+    for answered in (*filled, ticking):
+        answered.then(None, [proposed, prompt], prompt, js=_TAKE_PROPOSAL, show_progress="hidden")
     shell.on(chosen.change, say, chosen, [fused, offered], quiet=True)
     shell.on(offered.select, pressed, offered, prompt, quiet=True)
     shell.on(size.change, offer, size, [width, height], quiet=True)
@@ -202,6 +218,11 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         shell.offer(function, function.__name__)
     shell.on(cancel.click, stop, watching, status)
     shell.on(timer.tick, poll, [watching, shown.state], [watching, timer, status, *shown.outputs], quiet=True)
+
+
+def _proposal(written: Any, text: Any) -> str:
+    """A prompt in the place of the one that was written, for the page to take unless a person has gone on writing."""
+    return json.dumps([str(written or ""), str(text or "")])
 
 
 def _after_ticking(desk: Desk, value: Any) -> tuple[str, list[str]]:

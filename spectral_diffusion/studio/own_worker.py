@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import JobQueue
 
@@ -18,6 +20,7 @@ STOP_SECONDS = 12.0
 """A worker leaves its job whole within this time."""
 _QUICK_END_SECONDS = 20.0
 _QUICK_ENDS = 3
+_LOW_PRIORITY = psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 5
 _LOG_LIMIT_BYTES = 2**20
 
 
@@ -103,7 +106,7 @@ class OwnWorker:
             if self.log_path.stat().st_size > _LOG_LIMIT_BYTES:
                 self.log_path.unlink()
         with open(self.log_path, "ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [
                     sys.executable,
                     *("-m", "spectral_diffusion", "worker", "--with-parent"),
@@ -117,3 +120,7 @@ class OwnWorker:
                 env={**os.environ, "SPECTRAL_DIFFUSION_DATABASE": self._queue.database.url},
                 start_new_session=True,
             )
+        # Whoever looks at the page shall not feel that something is trained beside it.
+        with suppress(psutil.Error, OSError):
+            psutil.Process(process.pid).nice(_LOW_PRIORITY)
+        return process

@@ -14,6 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.accounts import Accounts
@@ -37,6 +39,7 @@ DRAWING_FUNCTIONS = frozenset({"accept_blobs"})
 CONNECTIONS = 512
 GRACE_SECONDS = 1
 _KEEP_ALIVE_SECONDS = 10
+_IDLE_SECONDS = 0.01
 
 
 def build_app(
@@ -70,6 +73,7 @@ def build_app(
         An ASGI app.
     """
     import gradio
+    from gradio.route_utils import BUILD_PATH_LIB
     from gradio.utils import get_upload_folder
 
     if get_upload_folder() != str(grants.folder):
@@ -79,6 +83,8 @@ def build_app(
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     outer.add_exception_handler(Refusal, _refused)
     outer.router.routes.append(file_route(grants.folder))
+    # Gradio compresses each of its hundred files anew for every visit, which takes longer than sending them.
+    outer.router.routes.append(Mount("/assets", StaticFiles(directory=BUILD_PATH_LIB)))
     if accounts is not None and sessions is not None:
         throttle = Throttle() if throttle is None else throttle
         outer.router.routes.extend(Login(accounts, sessions, throttle).routes())
@@ -104,6 +110,8 @@ def build_app(
     # Mounted apps never get these; without them Gradio opens any path that an event names and calls SVG files harmless.
     blocks.has_launched = True
     blocks.is_running = True
+    # Gradio looks for events a thousand times a second, which alone takes an eighth of a core.
+    blocks._queue.sleep_when_free = _IDLE_SECONDS
     for key, text in texts(_plain(blocks.config)):
         if key == "path":
             grants.allow_all(text)

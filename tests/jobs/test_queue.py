@@ -47,6 +47,20 @@ def test_an_unknown_job_of_a_queue_that_nobody_used_is_not_found_and_makes_no_fi
     assert list(place.root.iterdir()) == []
 
 
+def test_tables_that_were_dropped_under_a_running_program_are_made_again(place: Place) -> None:
+    place.train("red")
+    file = place.queue.database.file
+    assert file is not None
+    with sqlite3.connect(file) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if not name.startswith("sqlite_"):
+                connection.execute(f'DROP TABLE "{name}"')
+    with pytest.raises(InputError, match="cannot be used"):
+        place.queue.jobs()
+    assert place.queue.jobs() == []
+    assert place.train("red").state == "queued"
+
+
 def test_two_submits_with_one_key_are_one_job(place: Place) -> None:
     first = place.train("red", key="once")
     assert place.train("red", key="once").id == first.id

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -126,7 +127,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             if parent.owner() == "root" and parent != Path("/") and not parent.stat().st_mode & 0o001:
                 parent.chmod(parent.stat().st_mode | 0o011)
         as_user = ["runuser", "-u", "postgres", "--"]
-    data, port = folder / "data", 20_000 + os.getpid() % 20_000
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        data, port = folder / "data", free.getsockname()[1]
     initialise = [*as_user, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"]
     subprocess.run(initialise, check=True, cwd="/", capture_output=True)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"

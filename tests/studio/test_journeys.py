@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.jobs.database import Database
@@ -164,6 +164,24 @@ def test_a_comparison_is_a_row_of_each_alone_and_all_fused_with_one_seed(chromiu
         assert len({settings.seed for settings in told}) == 1
         page.get_by_role("button", name="Before and after").click()
         expect(page.locator("#create-slider img").first).to_be_visible()
+        visited.check()
+
+
+def test_what_is_typed_while_the_page_thinks_stays(chromium: Browser, server: Server):
+    with visit(chromium, server) as visited:
+        page = visited.page
+        page.locator("#create-concepts .card.on").first.wait_for()
+
+        def answer_late(route: Route) -> None:
+            page.wait_for_timeout(1000)
+            route.continue_()
+
+        page.route("**/queue/data*", answer_late)
+        page.locator("#create-concepts .card", has_text="shelly").locator("input[type=checkbox]").click()
+        page.locator("#create-prompt textarea").fill("a photo of <spot> in my own words")
+        expect(page.locator("#create-fused")).not_to_contain_text("shelly")
+        page.wait_for_timeout(500)
+        expect(page.locator("#create-prompt textarea")).to_have_value("a photo of <spot> in my own words")
         visited.check()
 
 
