@@ -40,7 +40,7 @@ def command(context: click.Context, auth: Path | None, as_json: bool) -> None:
 @_common
 def add(name: str, password_stdin: bool, auth: Path, as_json: bool) -> None:
     """Let NAME in. The password is asked for; 8 to 1024 characters."""
-    from spectral_diffusion.studio.accounts import add_account, check_name
+    from spectral_diffusion.studio.guard.accounts import add_account, check_name
 
     check_name(name)
     password = _read_password() if password_stdin else _ask_password()
@@ -54,7 +54,7 @@ def add(name: str, password_stdin: bool, auth: Path, as_json: bool) -> None:
 @_common
 def remove(name: str, auth: Path, as_json: bool) -> None:
     """Let NAME in no longer. Their concepts, adapters and pictures stay in their folder."""
-    from spectral_diffusion.studio.accounts import remove_account
+    from spectral_diffusion.studio.guard.accounts import remove_account
 
     with answering(as_json):
         remove_account(auth, name)
@@ -69,7 +69,7 @@ def list_users(auth: Path, as_json: bool) -> None:
 
 
 def _list(auth: Path, as_json: bool) -> None:
-    from spectral_diffusion.studio.accounts import Accounts
+    from spectral_diffusion.studio.guard.accounts import Accounts
 
     with answering(as_json):
         names = Accounts(auth).names()

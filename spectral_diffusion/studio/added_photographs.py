@@ -10,8 +10,8 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio import concept_words
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.events import in_page_words
-from spectral_diffusion.studio.upload_results import Outcome
-from spectral_diffusion.studio.uploads import Offer, uploaded
+from spectral_diffusion.studio.parts.upload_results import Outcome
+from spectral_diffusion.studio.parts.uploads import Offer, uploaded
 
 
 def add_offer(

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.cards import STRENGTH_LIMIT, Ticked
 from spectral_diffusion.studio.limits import GUIDANCE_LIMIT, SEED_LIMIT, STEPS_LIMIT
+from spectral_diffusion.studio.parts.cards import STRENGTH_LIMIT, Ticked
 
 if TYPE_CHECKING:
     from spectral_diffusion.studio.drawing import Drawing

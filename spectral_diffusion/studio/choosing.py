@@ -10,7 +10,7 @@ import gradio as gr
 from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import GRIDS, Desk
-from spectral_diffusion.studio.picture_cards import PictureCard, picture_cards, ticked_pictures
+from spectral_diffusion.studio.parts.picture_cards import PictureCard, picture_cards, ticked_pictures
 from spectral_diffusion.studio.scoring import PICTURES_LIMIT, suggested_concepts, told_by, told_title
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.thumbnails import thumbnail_address

@@ -16,15 +16,15 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.samples import add_samples, sample_adapters
 from spectral_diffusion.studio import concept_words, picture_editor
 from spectral_diffusion.studio.added_photographs import add_offer, add_photographs_to
-from spectral_diffusion.studio.caption_table import caption_table, captioned
-from spectral_diffusion.studio.concept_list import concept_list, concept_of, counted, listed_concepts
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.events import in_page_words
-from spectral_diffusion.studio.parts import told, told_text
+from spectral_diffusion.studio.parts.caption_table import caption_table, captioned
+from spectral_diffusion.studio.parts.concept_list import concept_list, concept_of, counted, listed_concepts
+from spectral_diffusion.studio.parts.nodes import told, told_text
+from spectral_diffusion.studio.parts.upload_results import CSS as OUTCOMES_CSS
+from spectral_diffusion.studio.parts.upload_results import outcomes
+from spectral_diffusion.studio.parts.uploads import drop_zone, offered_to, read_offer
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.upload_results import CSS as OUTCOMES_CSS
-from spectral_diffusion.studio.upload_results import outcomes
-from spectral_diffusion.studio.uploads import drop_zone, offered_to, read_offer
 from spectral_diffusion.trash import TrashedItem
 from spectral_diffusion.workspace import SAMPLES
 

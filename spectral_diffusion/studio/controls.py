@@ -9,10 +9,10 @@ import gradio as gr
 from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.diffusion.library import AdapterSummary
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.cards import Card, ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing, titles, whole
 from spectral_diffusion.studio.limits import COUNT_LIMIT, SEED_LIMIT
+from spectral_diffusion.studio.parts.cards import Card, ticked
 from spectral_diffusion.studio.thumbnails import thumbnail_address
 
 FIRST_TICKED = 3

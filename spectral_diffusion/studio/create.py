@@ -9,12 +9,12 @@ import gradio as gr
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio import grids, history, programs
-from spectral_diffusion.studio.cards import cards, ticked
-from spectral_diffusion.studio.chips import chips, pressed
 from spectral_diffusion.studio.controls import Controls, adapter_cards, read_drawing
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import SIZES, examples
 from spectral_diffusion.studio.limits import COUNT_LIMIT, GUIDANCE_LIMIT, SEED_LIMIT, STEPS_LIMIT
+from spectral_diffusion.studio.parts.cards import cards, ticked
+from spectral_diffusion.studio.parts.chips import chips, pressed
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, status_lines, watch
 

@@ -13,9 +13,9 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.submission import fusing_of, generate_spec, grid_spec
 from spectral_diffusion.studio.axes import Axis
-from spectral_diffusion.studio.cards import Ticked
 from spectral_diffusion.studio.desk import GRIDS, Desk
 from spectral_diffusion.studio.limits import COUNT_LIMIT
+from spectral_diffusion.studio.parts.cards import Ticked
 
 SCENES = ("on the beach", "in the snow", "in the garden", "in the desert")
 SIZES = ("Square", "Wide", "Tall", "Own")

@@ -8,19 +8,19 @@ import gradio as gr
 
 from spectral_diffusion.diffusion.library import delete_adapter, import_adapter, rename_adapter
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.adapter_table import adapter_of, adapter_table, facts, listed_adapters
-from spectral_diffusion.studio.cards import cards, ticked
 from spectral_diffusion.studio.controls import adapter_cards
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.events import in_page_words
 from spectral_diffusion.studio.fused_files import suggested_name, write_fused
 from spectral_diffusion.studio.open_jobs import concepts_in_training
-from spectral_diffusion.studio.parts import told
+from spectral_diffusion.studio.parts.adapter_table import adapter_of, adapter_table, facts, listed_adapters
+from spectral_diffusion.studio.parts.cards import cards, ticked
+from spectral_diffusion.studio.parts.nodes import told
+from spectral_diffusion.studio.parts.trash_list import bring_back, erase, listed_trash, trash_list
+from spectral_diffusion.studio.parts.upload_results import CSS as OUTCOMES_CSS
+from spectral_diffusion.studio.parts.upload_results import Outcome, outcomes
+from spectral_diffusion.studio.parts.uploads import Offer, drop_zone, read_offer, rested, uploaded
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.trash_list import bring_back, erase, listed_trash, trash_list
-from spectral_diffusion.studio.upload_results import CSS as OUTCOMES_CSS
-from spectral_diffusion.studio.upload_results import Outcome, outcomes
-from spectral_diffusion.studio.uploads import Offer, drop_zone, read_offer, rested, uploaded
 from spectral_diffusion.trash import Trash
 
 IMPORT_LIMIT_BYTES = 2**30

@@ -6,9 +6,9 @@ from typing import Any
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.names import slug
-from spectral_diffusion.studio.cards import Ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import titles
+from spectral_diffusion.studio.parts.cards import Ticked
 from spectral_diffusion.workspace import create_new
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.assignments import Board, Holding, lost
-from spectral_diffusion.studio.strip import STATE_CSS, hue_numbers
+from spectral_diffusion.studio.parts.strip import STATE_CSS, hue_numbers
 
 if TYPE_CHECKING:
     from spectral_diffusion.adapters import Adapter

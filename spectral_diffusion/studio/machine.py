@@ -11,7 +11,7 @@ from spectral_diffusion.jobs.job import Job
 from spectral_diffusion.jobs.registry import Process, WorkerRow
 from spectral_diffusion.names import printable
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.progress_line import in_words
+from spectral_diffusion.studio.parts.progress_line import in_words
 
 LOG_LINES = 40
 _LOG_BYTES = 2**16

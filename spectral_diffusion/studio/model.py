@@ -8,11 +8,11 @@ from typing import Any
 import gradio as gr
 
 from spectral_diffusion.studio import machine
-from spectral_diffusion.studio.chips import chips, pressed
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.model_facts import about_model, about_recipe, about_scorer, bytes_words, versions
 from spectral_diffusion.studio.own_worker import log_path
-from spectral_diffusion.studio.progress_line import progress_line
+from spectral_diffusion.studio.parts.chips import chips, pressed
+from spectral_diffusion.studio.parts.progress_line import progress_line
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.toy_words import SUMMARY, example_prompts, known_words, taught_words
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spectral_diffusion import __version__
 from spectral_diffusion.config import Config
-from spectral_diffusion.studio.progress_line import duration
+from spectral_diffusion.studio.parts.progress_line import duration
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.facts import BaseFacts

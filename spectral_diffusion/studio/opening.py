@@ -13,10 +13,10 @@ from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import opened
 from spectral_diffusion.jobs.registry import Registry
 from spectral_diffusion.jobs.store import Store
-from spectral_diffusion.studio.accounts import Accounts
-from spectral_diffusion.studio.cache import private_cache
-from spectral_diffusion.studio.grants import Grants
-from spectral_diffusion.studio.origins import Hosts, check_exposure
+from spectral_diffusion.studio.guard.accounts import Accounts
+from spectral_diffusion.studio.guard.cache import private_cache
+from spectral_diffusion.studio.guard.grants import Grants
+from spectral_diffusion.studio.guard.origins import Hosts, check_exposure
 from spectral_diffusion.workspace import Workspace, cache_folder, check_writable
 
 HOST = "127.0.0.1"
@@ -89,8 +89,8 @@ def open_studio(
             worker.start()
         grants = Grants(stack.enter_context(private_cache(cache_folder() / "studio")))
 
+        from spectral_diffusion.studio.guard.server import build_app, serve
         from spectral_diffusion.studio.page import build_page
-        from spectral_diffusion.studio.server import build_app, serve
         from spectral_diffusion.studio.studio import Studio
 
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")

@@ -10,12 +10,12 @@ from spectral_diffusion.diffusion.curation import crop_photograph, remove_photog
 from spectral_diffusion.diffusion.gallery import PhotographSummary, list_photographs
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.images import read_image
-from spectral_diffusion.studio.crop_box import crop_box, read_box
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.mask_brush import mask_brush
-from spectral_diffusion.studio.parts import told, told_text
+from spectral_diffusion.studio.parts.crop_box import crop_box, read_box
+from spectral_diffusion.studio.parts.mask_brush import mask_brush
+from spectral_diffusion.studio.parts.nodes import told, told_text
+from spectral_diffusion.studio.parts.uploads import uploaded
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.uploads import uploaded
 from spectral_diffusion.trash import TrashedItem
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.cards import Ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing, whole
 from spectral_diffusion.studio.limits import COUNT_LIMIT, SEED_LIMIT
+from spectral_diffusion.studio.parts.cards import Ticked
 
 _LISTED = 200
 

@@ -8,10 +8,10 @@ from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.diffusion.settings import GenerationSettings, hash_adapter
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedPart, load_fused
-from spectral_diffusion.studio.cards import STRENGTH_LIMIT, Ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing
 from spectral_diffusion.studio.limits import GUIDANCE_LIMIT, SEED_LIMIT, STEPS_LIMIT
+from spectral_diffusion.studio.parts.cards import STRENGTH_LIMIT, Ticked
 
 
 def from_picture(desk: Desk, path: Path) -> tuple[Drawing, list[str]]:

@@ -13,7 +13,7 @@ from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio import choosing, trend
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.picture_cards import ticked_pictures
+from spectral_diffusion.studio.parts.picture_cards import ticked_pictures
 from spectral_diffusion.studio.score_report import saves, write_scores
 from spectral_diffusion.studio.score_result import result_html, result_view
 from spectral_diffusion.studio.score_table import score_table, table_of

@@ -24,10 +24,10 @@ from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import whole
 from spectral_diffusion.studio.holders import TABLE_CSS, Measurer, overlap_html, room_html, table_html
 from spectral_diffusion.studio.open_jobs import concepts_in_training
-from spectral_diffusion.studio.progress_line import duration, in_words, progress_line
+from spectral_diffusion.studio.parts.progress_line import duration, in_words, progress_line
+from spectral_diffusion.studio.parts.strip import dropped, strip, strip_value, waiting_value
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, recipe_of
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.strip import dropped, strip, strip_value, waiting_value
 from spectral_diffusion.studio.training_plan import TrainingPlan
 
 POLL_SECONDS = 2.0

@@ -18,7 +18,7 @@ from spectral_diffusion.jobs.submission import describe_spec
 from spectral_diffusion.names import slug
 from spectral_diffusion.samples import add_samples, is_new
 from spectral_diffusion.studio.fusing import Fuser
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.trash import Trash
 from spectral_diffusion.workspace import Workspace
 

@@ -11,11 +11,11 @@ from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts, 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio import advanced, training_detail
-from spectral_diffusion.studio.cards import Card, cards, ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.events import in_page_words
-from spectral_diffusion.studio.job_rows import job_rows, pressed_id
-from spectral_diffusion.studio.progress_line import duration
+from spectral_diffusion.studio.parts.cards import Card, cards, ticked
+from spectral_diffusion.studio.parts.job_rows import job_rows, pressed_id
+from spectral_diffusion.studio.parts.progress_line import duration
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, RECIPES
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.training_detail import adapters_of

@@ -13,8 +13,8 @@ from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import TrainSpec
-from spectral_diffusion.studio.curve import Points, curve_view, loss_curve
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.parts.curve import Points, curve_view, loss_curve
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.training_plan import describe_recipe
 from spectral_diffusion.studio.training_progress import TrainingProgress, steps_each

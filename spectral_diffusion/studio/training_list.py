@@ -8,8 +8,8 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import TrainSpec
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.job_rows import JobRow, rows_value
 from spectral_diffusion.studio.open_jobs import newest_and_open
+from spectral_diffusion.studio.parts.job_rows import JobRow, rows_value
 from spectral_diffusion.studio.training_detail import detail_values
 from spectral_diffusion.studio.training_progress import TrainingProgress
 from spectral_diffusion.studio.watching import jobs_before, status_lines

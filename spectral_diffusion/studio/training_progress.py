@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import TrainSpec
-from spectral_diffusion.studio.progress_line import duration, in_words
+from spectral_diffusion.studio.parts.progress_line import duration, in_words
 
 
 @dataclass(frozen=True)

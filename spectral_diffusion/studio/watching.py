@@ -10,7 +10,7 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import priority
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.progress_line import progress_line
+from spectral_diffusion.studio.parts.progress_line import progress_line
 
 POLL_SECONDS = 0.7
 

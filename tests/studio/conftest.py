@@ -6,7 +6,7 @@ import argon2
 import httpx
 import pytest
 
-from spectral_diffusion.studio import accounts
+from spectral_diffusion.studio.guard import accounts
 from tests.studio.pages import PAGES
 from tests.studio.serving import Served, served, small_page, uploaded
 

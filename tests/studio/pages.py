@@ -8,7 +8,7 @@ from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import JobQueue
 from spectral_diffusion.jobs.registry import Registry
 from spectral_diffusion.jobs.store import Store
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.page import build_page
 from spectral_diffusion.studio.studio import Studio
 from spectral_diffusion.workspace import Workspace

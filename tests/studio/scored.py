@@ -16,7 +16,7 @@ from spectral_diffusion.jobs.queue import Job, JobQueue
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.jobs.submission import train_spec
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.studio import Studio
 from spectral_diffusion.workspace import Workspace
 from tests.command_line import write_concept

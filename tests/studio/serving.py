@@ -13,13 +13,13 @@ from typing import Any
 import gradio as gr
 import httpx
 
-from spectral_diffusion.studio.accounts import Accounts, add_account
-from spectral_diffusion.studio.cache import private_cache
-from spectral_diffusion.studio.grants import FILE_ROUTE, Grants
-from spectral_diffusion.studio.guard import Guard
-from spectral_diffusion.studio.origins import Hosts
-from spectral_diffusion.studio.server import Server, bind, build_app
-from spectral_diffusion.studio.sessions import COOKIE
+from spectral_diffusion.studio.guard.accounts import Accounts, add_account
+from spectral_diffusion.studio.guard.cache import private_cache
+from spectral_diffusion.studio.guard.grants import FILE_ROUTE, Grants
+from spectral_diffusion.studio.guard.guard import Guard
+from spectral_diffusion.studio.guard.origins import Hosts
+from spectral_diffusion.studio.guard.server import Server, bind, build_app
+from spectral_diffusion.studio.guard.sessions import COOKIE
 
 PASSWORDS = {"ada": "ada's password", "ben": "ben's password"}
 PageMaker = Callable[[Grants, Path], gr.Blocks]

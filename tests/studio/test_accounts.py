@@ -8,8 +8,8 @@ import argon2
 import pytest
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio import accounts as module
-from spectral_diffusion.studio.accounts import Accounts, add_account, remove_account
+from spectral_diffusion.studio.guard import accounts as module
+from spectral_diffusion.studio.guard.accounts import Accounts, add_account, remove_account
 
 PASSWORD = "correct horse"
 ACTUAL_HASHER = module._HASHER

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.cache import KEPT_SECONDS, UNFINISHED_SECONDS, private_cache, sweep
+from spectral_diffusion.studio.guard.cache import KEPT_SECONDS, UNFINISHED_SECONDS, private_cache, sweep
 
 
 def test_the_folder_is_private_and_gone_at_the_end(tmp_path: Path) -> None:

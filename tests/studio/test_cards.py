@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.cards import STRENGTH_LIMIT, Card, Ticked, ticked
+from spectral_diffusion.studio.parts.cards import STRENGTH_LIMIT, Card, Ticked, ticked
 
 _JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

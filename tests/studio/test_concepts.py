@@ -21,11 +21,11 @@ from spectral_diffusion.jobs.submission import train_spec
 from spectral_diffusion.studio import concept_words, concepts, files, picture_editor
 from spectral_diffusion.studio.added_photographs import add_offer, add_photographs_to
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.grants import Grants
+from spectral_diffusion.studio.parts.upload_results import Outcome, outcomes
+from spectral_diffusion.studio.parts.uploads import OFFER_LIMIT, Offer, Upload, read_offer, uploaded
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.studio import Studio
-from spectral_diffusion.studio.upload_results import Outcome, outcomes
-from spectral_diffusion.studio.uploads import OFFER_LIMIT, Offer, Upload, read_offer, uploaded
 from spectral_diffusion.trash import Trash
 from spectral_diffusion.workspace import SAMPLES, Workspace
 from tests.command_line import write_concept

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_diffusion.studio.curve import Axis, loss_curve, smoothed
+from spectral_diffusion.studio.parts.curve import Axis, loss_curve, smoothed
 
 ANY_LOSS = st.floats(allow_nan=True, allow_infinity=True)
 LOSS = st.floats(1e-6, 1e6)

@@ -15,13 +15,13 @@ from spectral_diffusion.fusion import fuse_files
 from spectral_diffusion.jobs.specs import GenerateSpec, GridSpec
 from spectral_diffusion.studio import programs
 from spectral_diffusion.studio.axes import AXES, Axis, axis_example
-from spectral_diffusion.studio.cache import private_cache
-from spectral_diffusion.studio.cards import STRENGTH_LIMIT, Ticked
 from spectral_diffusion.studio.controls import adapter_cards, read_drawing, shown_drawing
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing, check_tokens, examples, in_plain_words
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.cache import private_cache
+from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.limits import SEED_LIMIT
+from spectral_diffusion.studio.parts.cards import STRENGTH_LIMIT, Ticked
 from spectral_diffusion.studio.restoring import from_picture
 from tests.studio.pages import make_studio
 

@@ -11,12 +11,12 @@ from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.jobs.specs import ConceptInput, build_spec
 from spectral_diffusion.ledger import Claim
 from spectral_diffusion.studio import files
-from spectral_diffusion.studio.adapter_table import amount, facts
-from spectral_diffusion.studio.cards import Ticked
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.fused_files import suggested_name, write_fused
 from spectral_diffusion.studio.open_jobs import concepts_in_training
-from spectral_diffusion.studio.trash_list import bring_back, erase, listed_trash
+from spectral_diffusion.studio.parts.adapter_table import amount, facts
+from spectral_diffusion.studio.parts.cards import Ticked
+from spectral_diffusion.studio.parts.trash_list import bring_back, erase, listed_trash
 from spectral_diffusion.trash import Trash
 from tests.adapters.making import make_adapter
 from tests.studio.test_concepts import Screen, offer_of, screen_of, sent, studio_in, with_workspace

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from spectral_diffusion.studio.cache import private_cache
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.cache import private_cache
+from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.page import build_page
 from tests.studio.pages import make_studio
 

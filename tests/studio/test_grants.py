@@ -11,14 +11,14 @@ import pytest
 from hypothesis import strategies as st
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio import claims as claims_module
-from spectral_diffusion.studio import demands as demands_module
-from spectral_diffusion.studio import grants as grants_module
-from spectral_diffusion.studio.claims import Claims
-from spectral_diffusion.studio.demands import Demands
-from spectral_diffusion.studio.doors import Kind
-from spectral_diffusion.studio.grants import Grants
-from spectral_diffusion.studio.refusal import Refusal
+from spectral_diffusion.studio.guard import claims as claims_module
+from spectral_diffusion.studio.guard import demands as demands_module
+from spectral_diffusion.studio.guard import grants as grants_module
+from spectral_diffusion.studio.guard.claims import Claims
+from spectral_diffusion.studio.guard.demands import Demands
+from spectral_diffusion.studio.guard.doors import Kind
+from spectral_diffusion.studio.guard.grants import Grants
+from spectral_diffusion.studio.guard.refusal import Refusal
 
 
 @pytest.fixture

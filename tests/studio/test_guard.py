@@ -11,11 +11,11 @@ import anyio
 import httpx
 import pytest
 
-from spectral_diffusion.studio import demands
-from spectral_diffusion.studio.doors import JSON_LIMIT_BYTES, UPLOAD_LIMIT_BYTES
-from spectral_diffusion.studio.grants import FILE_ROUTE
-from spectral_diffusion.studio.guard import Guard
-from spectral_diffusion.studio.sessions import COOKIE
+from spectral_diffusion.studio.guard import demands
+from spectral_diffusion.studio.guard.doors import JSON_LIMIT_BYTES, UPLOAD_LIMIT_BYTES
+from spectral_diffusion.studio.guard.grants import FILE_ROUTE
+from spectral_diffusion.studio.guard.guard import Guard
+from spectral_diffusion.studio.guard.sessions import COOKIE
 from tests.studio.serving import (
     Served,
     every_route,

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from spectral_diffusion.studio import login as module
-from spectral_diffusion.studio.accounts import Accounts
-from spectral_diffusion.studio.sessions import COOKIE
-from spectral_diffusion.studio.throttle import FREE_TRIES_A_NAME, Throttle
+from spectral_diffusion.studio.guard import login as module
+from spectral_diffusion.studio.guard.accounts import Accounts
+from spectral_diffusion.studio.guard.sessions import COOKIE
+from spectral_diffusion.studio.guard.throttle import FREE_TRIES_A_NAME, Throttle
 from tests.studio.serving import PASSWORDS, Served, served
 from tests.studio.test_sessions import Clock
 

@@ -14,7 +14,7 @@ from spectral_diffusion.jobs.registry import WorkerRow
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.studio import machine, model
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.model_facts import about_model, about_recipe, about_scorer, bytes_words, versions
 from spectral_diffusion.studio.own_worker import log_path
 from spectral_diffusion.studio.studio import Studio

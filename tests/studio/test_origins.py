@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.origins import Hosts, check_exposure, is_loopback, is_same_origin, split_host
+from spectral_diffusion.studio.guard.origins import Hosts, check_exposure, is_loopback, is_same_origin, split_host
 
 
 def test_a_studio_on_this_machine_has_its_names_only() -> None:

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from spectral_diffusion.studio import accounts
-from spectral_diffusion.studio.grants import FILE_ROUTE
+from spectral_diffusion.studio.guard import accounts
+from spectral_diffusion.studio.guard.grants import FILE_ROUTE
 from tests.studio.serving import Served, file_data, join, outcome, served, uploaded
 
 

@@ -15,7 +15,7 @@ from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio import choosing, scoring
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.page import build_page
-from spectral_diffusion.studio.picture_cards import PictureCard, ticked_pictures
+from spectral_diffusion.studio.parts.picture_cards import PictureCard, ticked_pictures
 from spectral_diffusion.studio.scoring import (
     PICTURES_LIMIT,
     about_training,

@@ -12,19 +12,19 @@ import httpx
 import pytest
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.grants import Grants
-from spectral_diffusion.studio.origins import Hosts
-from spectral_diffusion.studio.server import address_of, bind, build_app
+from spectral_diffusion.studio.guard.grants import Grants
+from spectral_diffusion.studio.guard.origins import Hosts
+from spectral_diffusion.studio.guard.server import address_of, bind, build_app
 from tests.studio.serving import served, small_page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = """
 import sys
 from pathlib import Path
-from spectral_diffusion.studio.cache import private_cache
-from spectral_diffusion.studio.grants import Grants
-from spectral_diffusion.studio.origins import Hosts
-from spectral_diffusion.studio.server import build_app, serve
+from spectral_diffusion.studio.guard.cache import private_cache
+from spectral_diffusion.studio.guard.grants import Grants
+from spectral_diffusion.studio.guard.origins import Hosts
+from spectral_diffusion.studio.guard.server import build_app, serve
 from tests.studio.serving import small_page
 folder = Path(sys.argv[1])
 with private_cache(folder / "cache") as cache:

@@ -5,9 +5,9 @@ from pathlib import Path
 import argon2
 import pytest
 
-from spectral_diffusion.studio import sessions as module
-from spectral_diffusion.studio.accounts import Accounts, remove_account
-from spectral_diffusion.studio.sessions import IDLE_SECONDS, LONGEST_SECONDS, SESSIONS_A_USER, Sessions
+from spectral_diffusion.studio.guard import sessions as module
+from spectral_diffusion.studio.guard.accounts import Accounts, remove_account
+from spectral_diffusion.studio.guard.sessions import IDLE_SECONDS, LONGEST_SECONDS, SESSIONS_A_USER, Sessions
 
 
 class Clock:

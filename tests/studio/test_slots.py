@@ -26,7 +26,7 @@ from spectral_diffusion.studio.assignments import (
     release,
 )
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.holders import Measurer, overlap_html, room_words, table_html
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE
 from spectral_diffusion.studio.studio import Studio

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spectral_diffusion.studio.throttle import (
+from spectral_diffusion.studio.guard.throttle import (
     FORGOTTEN_SECONDS,
     FREE_TRIES_A_NAME,
     FREE_TRIES_AN_ADDRESS,

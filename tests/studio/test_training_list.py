@@ -10,8 +10,8 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.studio import train, training_list
-from spectral_diffusion.studio.job_rows import pressed_id
 from spectral_diffusion.studio.open_jobs import concepts_in_training, newest_and_open
+from spectral_diffusion.studio.parts.job_rows import pressed_id
 from spectral_diffusion.studio.training_list import nothing_chosen, tick, training
 from tests.command_line import write_concept
 from tests.studio.training import FACTS, Visit, known_desk, studio_in

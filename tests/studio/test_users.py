@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from spectral_diffusion.studio.accounts import Accounts
+from spectral_diffusion.studio.guard.accounts import Accounts
 from tests.command_line import call
 
 

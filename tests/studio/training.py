@@ -9,9 +9,9 @@ from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import JobQueue
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.studio import train
-from spectral_diffusion.studio.cards import Card
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.grants import Grants
+from spectral_diffusion.studio.guard.grants import Grants
+from spectral_diffusion.studio.parts.cards import Card
 from spectral_diffusion.studio.studio import Studio
 from spectral_diffusion.studio.training_list import look, nothing_chosen, tick
 from spectral_diffusion.workspace import Workspace

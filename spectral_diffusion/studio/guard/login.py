@@ -15,11 +15,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from spectral_diffusion.names import printable
-from spectral_diffusion.studio.accounts import Accounts
-from spectral_diffusion.studio.guard import cookies
-from spectral_diffusion.studio.refusal import Refusal
-from spectral_diffusion.studio.sessions import COOKIE, LONGEST_SECONDS, Sessions
-from spectral_diffusion.studio.throttle import Throttle
+from spectral_diffusion.studio.guard.accounts import Accounts
+from spectral_diffusion.studio.guard.guard import cookies
+from spectral_diffusion.studio.guard.refusal import Refusal
+from spectral_diffusion.studio.guard.sessions import COOKIE, LONGEST_SECONDS, Sessions
+from spectral_diffusion.studio.guard.throttle import Throttle
 
 HASHED_AT_ONCE = 2
 """Each takes 64 MiB."""

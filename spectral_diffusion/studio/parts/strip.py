@@ -6,8 +6,8 @@ import gradio as gr
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.assignments import Board
-from spectral_diffusion.studio.parts import told, told_text
-from spectral_diffusion.studio.strip_script import HTML, SCRIPT
+from spectral_diffusion.studio.parts.nodes import told, told_text
+from spectral_diffusion.studio.parts.strip_script import HTML, SCRIPT
 
 HUES = ("#e8a33d", "#6fbce8", "#55b896", "#e9da5b", "#8aa9e6", "#ee8f5f", "#d692bd", "#b3b0aa")
 """Fills that stay apart for people who see colours differently, all light enough for dark letters."""

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from spectral_diffusion.studio.grants import FILE_ROUTE
-from spectral_diffusion.studio.refusal import Refusal
+from spectral_diffusion.studio.guard.grants import FILE_ROUTE
+from spectral_diffusion.studio.guard.refusal import Refusal
 
 _SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 

@@ -18,18 +18,18 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.accounts import Accounts
-from spectral_diffusion.studio.claims import Claims
-from spectral_diffusion.studio.demands import Demands
-from spectral_diffusion.studio.doors import UPLOAD_LIMIT_BYTES, Doors
-from spectral_diffusion.studio.file_route import file_route
-from spectral_diffusion.studio.grants import Grants, texts
-from spectral_diffusion.studio.guard import Guard
-from spectral_diffusion.studio.login import Login
-from spectral_diffusion.studio.origins import Hosts
-from spectral_diffusion.studio.refusal import Refusal
-from spectral_diffusion.studio.sessions import Sessions
-from spectral_diffusion.studio.throttle import Throttle
+from spectral_diffusion.studio.guard.accounts import Accounts
+from spectral_diffusion.studio.guard.claims import Claims
+from spectral_diffusion.studio.guard.demands import Demands
+from spectral_diffusion.studio.guard.doors import UPLOAD_LIMIT_BYTES, Doors
+from spectral_diffusion.studio.guard.file_route import file_route
+from spectral_diffusion.studio.guard.grants import Grants, texts
+from spectral_diffusion.studio.guard.guard import Guard
+from spectral_diffusion.studio.guard.login import Login
+from spectral_diffusion.studio.guard.origins import Hosts
+from spectral_diffusion.studio.guard.refusal import Refusal
+from spectral_diffusion.studio.guard.sessions import Sessions
+from spectral_diffusion.studio.guard.throttle import Throttle
 
 if TYPE_CHECKING:
     import gradio

@@ -7,7 +7,7 @@ import gradio as gr
 from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts, thumbnail
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.parts import NODES
+from spectral_diffusion.studio.parts.nodes import NODES
 
 COVER_PX = 96
 

@@ -8,7 +8,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
-from spectral_diffusion.studio.refusal import Refusal
+from spectral_diffusion.studio.guard.refusal import Refusal
 
 
 def declared_length(scope: Scope, limit: int) -> int:

@@ -10,12 +10,12 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
-from spectral_diffusion.studio.bodies import parsed_form, parsed_object, read_body, replayed
-from spectral_diffusion.studio.claims import Claims
-from spectral_diffusion.studio.claims import Kind as Claimed
-from spectral_diffusion.studio.doors import Kind
-from spectral_diffusion.studio.grants import FILE_ROUTE, Grants, is_within, texts
-from spectral_diffusion.studio.refusal import Refusal
+from spectral_diffusion.studio.guard.bodies import parsed_form, parsed_object, read_body, replayed
+from spectral_diffusion.studio.guard.claims import Claims
+from spectral_diffusion.studio.guard.claims import Kind as Claimed
+from spectral_diffusion.studio.guard.doors import Kind
+from spectral_diffusion.studio.guard.grants import FILE_ROUTE, Grants, is_within, texts
+from spectral_diffusion.studio.guard.refusal import Refusal
 
 FREE_BYTES = 2**30
 """Uploads are refused where they would leave less on the disk: jobs need it."""

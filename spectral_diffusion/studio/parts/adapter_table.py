@@ -9,7 +9,7 @@ import gradio as gr
 from spectral_diffusion.diffusion.library import AdapterSummary
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.parts import NODES
+from spectral_diffusion.studio.parts.nodes import NODES
 
 
 def adapter_table(**options: Any) -> gr.HTML:

@@ -10,7 +10,7 @@ from spectral_diffusion.diffusion.gallery import PhotographSummary, judge_concep
 from spectral_diffusion.diffusion.prompts import PROMPT_LIMIT
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.parts import NODES
+from spectral_diffusion.studio.parts.nodes import NODES
 
 THUMBNAIL_PX = 192
 

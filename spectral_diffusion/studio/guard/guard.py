@@ -12,13 +12,13 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.bodies import bounded, declared_length
-from spectral_diffusion.studio.demands import Demands
-from spectral_diffusion.studio.doors import LIMITS, PUBLIC, Doors, Kind
-from spectral_diffusion.studio.headers import FILE_POLICY, PAGE_POLICY, secured
-from spectral_diffusion.studio.origins import Hosts, is_same_origin
-from spectral_diffusion.studio.refusal import Refusal
-from spectral_diffusion.studio.sessions import COOKIE, Sessions
+from spectral_diffusion.studio.guard.bodies import bounded, declared_length
+from spectral_diffusion.studio.guard.demands import Demands
+from spectral_diffusion.studio.guard.doors import LIMITS, PUBLIC, Doors, Kind
+from spectral_diffusion.studio.guard.headers import FILE_POLICY, PAGE_POLICY, secured
+from spectral_diffusion.studio.guard.origins import Hosts, is_same_origin
+from spectral_diffusion.studio.guard.refusal import Refusal
+from spectral_diffusion.studio.guard.sessions import COOKIE, Sessions
 
 _LOG = logging.getLogger(__name__)
 _STREAMS = frozenset({Kind.MESSAGES, Kind.HEARTBEAT, Kind.UPLOAD_PROGRESS})

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from spectral_diffusion.diffusion.dataset import PHOTOGRAPH_SIDE_PX
-from spectral_diffusion.studio.parts import BUTTONS, NODES
+from spectral_diffusion.studio.parts.nodes import BUTTONS, NODES
 
 
 def mask_brush(**options: Any) -> gr.HTML:

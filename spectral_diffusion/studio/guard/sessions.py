@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spectral_diffusion.studio.accounts import Accounts
+from spectral_diffusion.studio.guard.accounts import Accounts
 
 COOKIE = "spectral_session"
 IDLE_SECONDS = 12 * 3600.0

@@ -7,9 +7,9 @@ import gradio as gr
 from spectral_diffusion.diffusion.curation import restore
 from spectral_diffusion.diffusion.library import restore_adapter
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.adapter_table import day
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.parts import BUTTONS, NODES
+from spectral_diffusion.studio.parts.adapter_table import day
+from spectral_diffusion.studio.parts.nodes import BUTTONS, NODES
 from spectral_diffusion.trash import Trash, TrashedItem
 
 

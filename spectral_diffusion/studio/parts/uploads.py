@@ -12,7 +12,7 @@ import gradio as gr
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.names import printable
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.parts import BUTTONS, NODES, told
+from spectral_diffusion.studio.parts.nodes import BUTTONS, NODES, told
 
 FILE_LIMIT_BYTES = 2**29
 """Of one file, as of a picture that is read; zips of photographs stay below it too."""

@@ -7,7 +7,7 @@ import gradio as gr
 
 from spectral_diffusion.diffusion.curation import CROP_SIDE_PX
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.parts import BUTTONS, NODES, told
+from spectral_diffusion.studio.parts.nodes import BUTTONS, NODES, told
 
 
 def crop_box(**options: Any) -> gr.HTML:
