@@ -80,9 +80,9 @@ def build(shell: Shell) -> Choosing:
 def refreshed(desk: Desk, kept: Any, cards: Any, asked: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The state and the ticks when a person comes to the screen, with pictures that another screen asks for."""
     kept = _kept(kept)
-    asked = [name for name in asked if _is_there(desk, name)]
+    asked = [name for name in asked if desk.has_picture(name)]
     if not asked:
-        return kept, [name for name in ticked_pictures(cards) if _is_there(desk, name)]
+        return kept, [name for name in ticked_pictures(cards) if desk.has_picture(name)]
     return {**kept, "asked": asked, "drawn_with": ANY}, asked
 
 
@@ -99,7 +99,7 @@ def values(desk: Desk, kept: dict[str, Any], ticked: Sequence[str]) -> list[Any]
     kept = {**kept, "drawn_with": wanted}
     found = [desk.picture_name(path) for path in _drawn_with(desk, wanted)]
     first = [name for name in dict.fromkeys([*kept["asked"], *ticked]) if name not in found[: kept["limit"]]]
-    first = [name for name in first if _is_there(desk, name)]
+    first = [name for name in first if desk.has_picture(name)]
     on = set(ticked)
     cards = [_card(desk, name, name in on).value() for name in [*first, *found[: kept["limit"]]]]
     return [
@@ -122,7 +122,7 @@ def suggested(kept: Any) -> list[str]:
 
 def suggestion(desk: Desk, ticked: Sequence[str]) -> list[str]:
     """The concepts that all ticked pictures were asked to show, from left to right."""
-    there = [name for name in ticked if _is_there(desk, name)]
+    there = [name for name in ticked if desk.has_picture(name)]
     return suggested_concepts(desk, there) if there else []
 
 
@@ -174,11 +174,3 @@ def _card(desk: Desk, name: str, on: bool) -> PictureCard:
         on=on,
         hint=f"{told.prompt} ({path.name})" if told else path.name,
     )
-
-
-def _is_there(desk: Desk, name: str) -> bool:
-    try:
-        desk.picture(name)
-    except InputError:
-        return False
-    return True

@@ -94,6 +94,14 @@ class Desk:
                 return path
         raise InputError(f"there is no picture {str(name)[:60]!r} any more", "choose another")
 
+    def has_picture(self, name: str) -> bool:
+        """Whether there is a picture of that name."""
+        try:
+            self.picture(name)
+        except InputError:
+            return False
+        return True
+
     def submit(self, build: Callable[[Store], Spec]) -> Job:
         """Queue a job of theirs.
 

@@ -193,7 +193,7 @@ def unchanged() -> list[Any]:
 def _values(desk: Desk, kept: dict[str, Any]) -> list[Any]:
     pictures = desk.pictures()
     names = [desk.picture_name(path) for path in pictures[: kept["limit"]]]
-    latest = [(name, label) for name, label in _labelled(kept) if _is_there(desk, name)]
+    latest = [(name, label) for name, label in _labelled(kept) if desk.has_picture(name)]
     kept = {**kept, "history": names, "latest": [name for name, _ in latest], "labels": [label for _, label in latest]}
     labels = kept["labels"]
     return [
@@ -209,14 +209,6 @@ def _values(desk: Desk, kept: dict[str, Any]) -> list[Any]:
 
 def _labelled(kept: dict[str, Any]) -> list[tuple[str, str]]:
     return list(zip(kept["latest"], kept["labels"], strict=False))
-
-
-def _is_there(desk: Desk, name: str) -> bool:
-    try:
-        desk.picture(name)
-    except InputError:
-        return False
-    return True
 
 
 def _slider(desk: Desk, kept: dict[str, Any], label: str | None) -> Any:

@@ -230,3 +230,11 @@ def test_a_job_is_found_by_its_whole_id_only(desk: Desk):
 def test_only_pictures_of_theirs_are_pictures(desk: Desk, name: str):
     with pytest.raises(InputError, match="no picture"):
         desk.picture(name)
+    assert not desk.has_picture(name)
+
+
+def test_a_picture_is_there_until_it_goes(desk: Desk):
+    path = _picture(desk, desk.workspace.images / "grids" / "here.png")
+    assert desk.has_picture("grids/here.png") and desk.picture("grids/here.png") == path
+    path.unlink()
+    assert not desk.has_picture("grids/here.png")
