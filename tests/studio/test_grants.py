@@ -37,10 +37,10 @@ def test_what_is_shown_to_one_is_not_shown_to_another(grants: Grants, tmp_path: 
     assert grants.allows_content("ada", [{"path": shown}]) and not grants.allows_content(None, [{"path": shown}])
 
 
-def test_what_is_published_is_everybodys(grants: Grants, tmp_path: Path) -> None:
-    (tmp_path / "logo.png").write_bytes(b"logo")
-    shown = grants.publish(tmp_path / "logo.png")
-    assert all(grants.allows(user, shown) for user in ("ada", "ben", None))
+def test_what_the_page_brings_along_is_everybodys(grants: Grants) -> None:
+    logo = f"{grants.folder}/hash/logo.png"
+    grants.allow_all(logo)
+    assert all(grants.allows(user, logo) for user in ("ada", "ben", None))
 
 
 def test_only_files_of_the_folder_can_be_given(grants: Grants) -> None:

@@ -51,16 +51,6 @@ class Grants:
         self.allow(user, shown)
         return shown
 
-    def publish(self, path: Path) -> str:
-        """The same for everybody: a logo, an example.
-
-        Raises:
-            InputError: There is no such file.
-        """
-        shown = self._copy(path)
-        self.allow_all(shown)
-        return shown
-
     def allow_all(self, path: str) -> None:
         """Let everybody see a file of the folder. What lies elsewhere is left out, and stays closed."""
         path = os.path.abspath(path)
