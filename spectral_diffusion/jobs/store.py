@@ -222,16 +222,6 @@ class Store:
             return time.time() - self._path(name).stat().st_mtime
         return time.time() - self._remote[0].modified(self._address(name)).timestamp()
 
-    def job_ids(self) -> list[str]:
-        """Of all jobs that have a folder."""
-        if self.folder:
-            place = self.folder / JOBS
-            names = [path.name for path in place.iterdir()] if place.is_dir() else []
-        else:
-            fs, address = self._remote[0], self._address(JOBS)
-            names = [PurePosixPath(entry).name for entry in fs.ls(address, detail=False)] if fs.exists(address) else []
-        return sorted(name for name in names if name != PurePosixPath(BLOBS).name and not name.startswith("."))
-
     def names(self, folder: str) -> list[str]:
         """The files below a folder, by their names in the store."""
         if self.folder:
