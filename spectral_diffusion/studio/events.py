@@ -74,7 +74,7 @@ def in_page_words(error: SpectralDiffusionError) -> str:
     Args:
         error: Its text is plain; where it goes into HTML it is still to be escaped.
     """
-    return f"{_sentence(error.what)}. {_sentence(on_the_page(error.remedy))}"
+    return f"{sentence(error.what)}. {sentence(on_the_page(error.remedy))}"
 
 
 def on_the_page(text: str) -> str:
@@ -84,12 +84,13 @@ def on_the_page(text: str) -> str:
     return text
 
 
+def sentence(text: str) -> str:
+    """A text with a capital, as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def _shown(text: str) -> gr.Error:
     # Toasts show markup, and names in it may be anybody's.
     return gr.Error(
-        html.escape(_sentence(text)), duration=ERROR_SECONDS, print_exception=False, title="That did not work"
+        html.escape(sentence(text)), duration=ERROR_SECONDS, print_exception=False, title="That did not work"
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -10,7 +10,7 @@ from spectral_diffusion.diffusion.library import delete_adapter, import_adapter,
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.controls import adapter_cards
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.events import in_page_words
+from spectral_diffusion.studio.events import in_page_words, sentence
 from spectral_diffusion.studio.fused_files import suggested_name, write_fused
 from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.parts.adapter_table import adapter_of, adapter_table, facts, listed_adapters
@@ -134,7 +134,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     def throw_away(desk: Desk, kept: dict[str, Any], before: Any) -> list[Any]:
         file_name = adapter_of(desk, kept["file"]).file_name
         for note in delete_adapter(desk.workspace, file_name, in_training=concepts_in_training(desk)).notes:
-            gr.Info(html.escape(_sentence(note)), duration=8)
+            gr.Info(html.escape(f"{sentence(note)}."), duration=8)
         return whole(desk, None, before)
 
     def take(desk: Desk, kept: dict[str, Any], resting: int, before: Any, evt: gr.EventData) -> list[Any]:
@@ -259,7 +259,3 @@ def import_adapter_file(desk: Desk, file: dict[str, Any]) -> dict[str, Any]:
 
 def _asking(is_asked: bool) -> list[Any]:
     return [gr.Button(visible=not is_asked), gr.Button(visible=is_asked), gr.Button(visible=is_asked)]
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

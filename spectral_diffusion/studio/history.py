@@ -13,6 +13,7 @@ from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio.controls import Controls, shown_drawing
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing
+from spectral_diffusion.studio.events import sentence
 from spectral_diffusion.studio.restoring import from_picture
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.trash import Trash
@@ -131,7 +132,7 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
 
     def _restored(desk: Desk, drawing: Drawing, notes: list[str]) -> list[Any]:
         for note in notes:
-            gr.Warning(html.escape(f"{note[:1].upper()}{note[1:]}."), duration=10)
+            gr.Warning(html.escape(f"{sentence(note)}."), duration=10)
         values = shown_drawing(desk, drawing)
         return [*values[:3], "Own", gr.Number(values[4], visible=True), gr.Number(values[5], visible=True), *values[6:]]
 

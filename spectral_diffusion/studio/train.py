@@ -12,7 +12,7 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio import advanced, training_detail
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.events import in_page_words
+from spectral_diffusion.studio.events import in_page_words, sentence
 from spectral_diffusion.studio.parts.cards import Card, cards, ticked
 from spectral_diffusion.studio.parts.job_rows import job_rows, pressed_id
 from spectral_diffusion.studio.parts.progress_line import duration
@@ -165,7 +165,7 @@ def foresee(desk: Desk, chosen: Any, recipe: Any, *values: Any) -> str:
         said = "<p>How long it takes is not known yet: the worker has yet to read the model.</p>"
     else:
         said = f"<p><b>About {duration(estimate.seconds)}</b>{for_all}, {estimate.basis}.</p>"
-    said += _note(f"{_sentence(describe_recipe(plan.config))}.")
+    said += _note(f"{sentence(describe_recipe(plan.config))}.")
     if slots:
         said += _note("; ".join(f"{name} in {slot}" for name, slot in slots.items()) + ".")
     if plan.replaced:
@@ -251,7 +251,3 @@ def _shown(desk: Desk, shown: dict[str, Any]) -> Job:
 
 def _note(text: str) -> str:
     return f'<p class="hint">{html.escape(text)}</p>'
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

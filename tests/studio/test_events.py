@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.events import event, in_page_words
+from spectral_diffusion.studio.events import event, in_page_words, sentence
 
 
 class _Studio:
@@ -67,6 +67,13 @@ def test_remedies_of_the_terminal_are_told_as_those_of_the_page(remedy: str, beg
     said = in_page_words(InputError("slot 1 is held by octo", remedy))
     assert said.startswith(f"Slot 1 is held by octo. {begins}")
     assert "`" not in said and "--" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("it is <octo>", "It is <octo>"), ("SDXL is no base", "SDXL is no base"), ("", "")]
+)
+def test_a_sentence_begins_with_a_capital_and_is_otherwise_as_it_was(text: str, said: str):
+    assert sentence(text) == said
 
 
 def test_what_the_queue_says_is_told_as_the_page_says_it():
