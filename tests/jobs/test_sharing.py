@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -113,32 +114,34 @@ class Server:
 
 
 @pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = Path(tmp_path_factory.mktemp("postgres", numbered=True))
+def postgres() -> Iterator[Server]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     here = shutil.which("initdb")
     binaries = programs[-1] if programs else Path(here).parent if here else None
     assert binaries is not None, "the server is missing: apt-get install postgresql"
-    as_user: list[str | Path] = []
-    if os.getuid() == 0:
-        # It refuses to be run by root; its package makes a user for it.
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.owner() == "root" and parent != Path("/") and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-        as_user = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        data, port = folder / "data", free.getsockname()[1]
-    initialise = [*as_user, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"]
-    subprocess.run(initialise, check=True, cwd="/", capture_output=True)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-    command = [*as_user, binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options]
-    server = Server(f"postgresql://tester@127.0.0.1:{port}/postgres", command)
-    server.start()
-    yield server
-    with suppress(subprocess.CalledProcessError):
-        server.stop()
+    # Not below pytest's folder, which every other run of pytest closes to the server's user.
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        as_user: list[str | Path] = []
+        if os.getuid() == 0:
+            # It refuses to be run by root; its package makes a user for it.
+            shutil.chown(folder, "postgres")
+            as_user = ["runuser", "-u", "postgres", "--"]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            data, port = folder / "data", free.getsockname()[1]
+        initialise = [*as_user, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"]
+        subprocess.run(initialise, check=True, cwd="/", capture_output=True)
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        command = [*as_user, binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options]
+        server = Server(f"postgresql://tester@127.0.0.1:{port}/postgres", command)
+        server.start()
+        try:
+            yield server
+        finally:
+            # Where a test has stopped it already, there is nothing to stop.
+            with suppress(subprocess.CalledProcessError):
+                server.stop()
 
 
 def test_a_server_that_is_away_for_longer_than_the_others_would_wait_costs_no_job(
