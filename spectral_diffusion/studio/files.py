@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.library import delete_adapter, import_adapter, rename_adapter
+from spectral_diffusion.diffusion.library import IMPORT_LIMIT_BYTES, delete_adapter, import_adapter, rename_adapter
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.controls import adapter_cards
 from spectral_diffusion.studio.desk import Desk
@@ -22,9 +22,6 @@ from spectral_diffusion.studio.parts.upload_results import Outcome, outcomes
 from spectral_diffusion.studio.parts.uploads import Offer, drop_zone, read_offer, rested, uploaded
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.trash import Trash
-
-IMPORT_LIMIT_BYTES = 2**30
-"""Of one adapter, as of an upload."""
 
 
 def build(shell: Shell, tab: gr.Tab) -> None:

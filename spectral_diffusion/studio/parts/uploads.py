@@ -10,12 +10,11 @@ from typing import Any
 import gradio as gr
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.images import FILE_LIMIT_BYTES
 from spectral_diffusion.names import printable
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.parts.nodes import BUTTONS, NODES, told
 
-FILE_LIMIT_BYTES = 2**29
-"""Of one file, as of a picture that is read; zips of photographs stay below it too."""
 OFFER_LIMIT = 400
 """So many files at once: fifty photographs with captions and masks, and what lies beside them."""
 
@@ -71,7 +70,7 @@ def drop_zone(
         words: What to drop here.
         accept: Suffixes and kinds that the browser's dialogue offers. Anything can be dropped all the same.
         has_folders: Whether a folder can be chosen.
-        limit_bytes: Larger files are not even sent.
+        limit_bytes: Larger files are not even sent. That of a picture is good for zips of photographs too.
         options: As for `gr.HTML`.
     """
     return gr.HTML(
