@@ -1,11 +1,8 @@
 """The adapter files of a workspace: what they hold, files from elsewhere taken in, names, and the way to the trash."""
 
-import errno
 import itertools
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -13,17 +10,17 @@ from functools import lru_cache
 from pathlib import Path
 
 from spectral_diffusion.adapters.summary import PartSummary, read_summary
+from spectral_diffusion.diffusion.adapter_upload import judged_upload
 from spectral_diffusion.diffusion.checkpoints import FOLDER as CHECKPOINTS
 from spectral_diffusion.diffusion.checkpoints import read_claim
 from spectral_diffusion.diffusion.settings import hash_adapter
-from spectral_diffusion.errors import DiskFullError, InputError, SlotError
+from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.fusion import FusedAdapter, load_fused
 from spectral_diffusion.ledger import Claim, Ledger
 from spectral_diffusion.locks import locked
 from spectral_diffusion.names import printable, slug
-from spectral_diffusion.reading import open_file
 from spectral_diffusion.trash import Trash, TrashedItem
-from spectral_diffusion.workspace import Workspace, create_new, write_atomically
+from spectral_diffusion.workspace import Workspace, create_new, sync_folder
 
 SUFFIX = ".safetensors"
 WHAT = "adapter"
@@ -130,28 +127,28 @@ def _summary(path: Path, modified_ns: int, size_bytes: int) -> AdapterSummary:
 def import_adapter(workspace: Workspace, upload: Path) -> ImportedAdapter:
     """Take in a file from elsewhere: judged whole, named after its concepts, its columns claimed where they are free.
 
+    The folder is held only while the file gets its name: others go on while a large one is copied and judged.
+
     Raises:
         InputError: It is no sound adapter, or the workspace cannot be written to. Nothing changed.
     """
-    with _changing(workspace), tempfile.TemporaryDirectory(prefix="spectral-diffusion-") as folder:
-        # What is judged is what is stored, whatever becomes of the upload meanwhile.
-        copy = Path(folder) / "upload"
-        _copy(upload, copy)
-        try:
-            fused = load_fused(copy)
-        except InputError as error:
-            shown = printable(upload.name)
-            raise type(error)(error.what.replace(str(copy), shown), error.remedy.replace(str(copy), shown)) from error
-        same = _holder_of(workspace, fused)
-        if same is not None:
-            return ImportedAdapter(same, (f"it is here already, as {same}",), is_new=False)
-        path = _free_path(workspace, slug("+".join(part.adapter.name for part in fused.parts)))
-        try:
-            write_atomically(path, lambda temporary: shutil.copyfile(copy, temporary))
-        except InputError:
-            path.unlink()
-            raise
-        return ImportedAdapter(path.name, _claim(workspace, fused))
+    with judged_upload(workspace.adapters, upload, IMPORT_LIMIT_BYTES) as (copy, fused):
+        # What it is compared with is read now, and under the lock only what came meanwhile.
+        _holder_of(workspace, fused)
+        with _changing(workspace):
+            same = _holder_of(workspace, fused)
+            if same is not None:
+                return ImportedAdapter(same, (f"it is here already, as {same}",), is_new=False)
+            path = _free_path(workspace, slug("+".join(part.adapter.name for part in fused.parts)))
+            try:
+                os.replace(copy, path)
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                raise InputError(
+                    f"cannot write {path}: {error.strerror or error}", "check the folder's rights"
+                ) from error
+            sync_folder(path.parent)
+            return ImportedAdapter(path.name, _claim(workspace, fused))
 
 
 def rename_adapter(workspace: Workspace, file_name: str, new_name: str) -> str:
@@ -237,20 +234,6 @@ def _path(workspace: Workspace, file_name: str) -> Path:
     return path
 
 
-def _copy(upload: Path, copy: Path) -> None:
-    try:
-        with open_file(upload, IMPORT_LIMIT_BYTES) as source:
-            try:
-                with open(copy, "xb") as target:
-                    shutil.copyfileobj(source, target)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise DiskFullError(f"there is no space to look at {upload}", "free some space") from error
-                raise
-    except InputError as error:
-        raise type(error)(error.what.replace(printable(str(upload)), printable(upload.name)), error.remedy) from error
-
-
 def _is_same(path: Path, target: Path) -> bool:
     """Whether two names are one file, as on systems where capitals make no difference."""
     return target.exists() and os.path.samefile(target, path)
@@ -266,18 +249,24 @@ def _free_path(workspace: Workspace, name: str) -> Path:
 
 
 def _holder_of(workspace: Workspace, fused: FusedAdapter) -> str | None:
-    """The file that holds the very same concepts with the same strengths."""
-    wanted = [(hash_adapter(part.adapter), part.strength, tuple(part.adapter.tokens)) for part in fused.parts]
+    """The file that holds the very same concepts with the same strengths. Each file is read only once."""
+    wanted = _identity(fused)
     names = tuple(part.adapter.name for part in fused.parts)
     for summary in list_adapters(workspace):
         if summary.names == names:
-            try:
-                parts = load_fused(summary.path).parts
-            except InputError:
-                continue
-            if [(hash_adapter(part.adapter), part.strength, tuple(part.adapter.tokens)) for part in parts] == wanted:
-                return summary.file_name
+            with suppress(InputError):
+                if _identity_of(summary.path, summary.modified, summary.size_bytes) == wanted:
+                    return summary.file_name
     return None
+
+
+@lru_cache(maxsize=4096)
+def _identity_of(path: Path, modified: float, size_bytes: int) -> tuple[object, ...]:
+    return _identity(load_fused(path))
+
+
+def _identity(fused: FusedAdapter) -> tuple[object, ...]:
+    return tuple((hash_adapter(part.adapter), part.strength, tuple(part.adapter.tokens)) for part in fused.parts)
 
 
 def _claim(workspace: Workspace, fused: FusedAdapter) -> tuple[str, ...]:

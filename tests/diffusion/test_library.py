@@ -3,13 +3,17 @@
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from spectral_diffusion.adapters.file import Adapter, read_file, write_file
 from spectral_diffusion.adapters.summary import read_summary
-from spectral_diffusion.diffusion import library
+from spectral_diffusion.diffusion import adapter_upload, library
 from spectral_diffusion.diffusion.library import (
     delete_adapter,
     import_adapter,
@@ -18,7 +22,7 @@ from spectral_diffusion.diffusion.library import (
     restore_adapter,
 )
 from spectral_diffusion.errors import DiskFullError, InputError
-from spectral_diffusion.fusion import fuse, load_fused
+from spectral_diffusion.fusion import FusedAdapter, fuse, load_fused
 from spectral_diffusion.ledger import Ledger
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.trash import Trash
@@ -40,6 +44,10 @@ def upload(tmp_path: Path) -> Path:
 
 def _held(workspace: Workspace) -> dict[str, str]:
     return {claim.concept: str(claim.slot) for claim in Ledger(workspace.ledger_path).holders()}
+
+
+def _listed(workspace: Workspace) -> list[str]:
+    return [one.file_name for one in list_adapters(workspace)]
 
 
 def test_files_are_listed_with_what_they_hold(workspace: Workspace) -> None:
@@ -221,6 +229,73 @@ def test_an_upload_changes_nothing_when_it_cannot_be_stored(workspace: Workspace
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list_adapters(workspace) == [] and _held(workspace) == {} and Trash(workspace).items() == []
+
+
+def _is_free(workspace: Workspace) -> bool:
+    with suppress(Timeout), FileLock(workspace.adapters / ".lock", timeout=0):
+        return True
+    return False
+
+
+def test_others_change_the_folder_while_an_upload_is_judged(
+    workspace: Workspace, upload: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_adapter("spot", 2).save(tmp_path / "spot")
+    seen: list[tuple[bool, str, list[str]]] = []
+
+    def judge(path: Path) -> FusedAdapter:
+        monkeypatch.undo()
+        seen.append((_is_free(workspace), import_adapter(workspace, tmp_path / "spot").file_name, _listed(workspace)))
+        return load_fused(path)
+
+    monkeypatch.setattr(adapter_upload, "load_fused", judge)
+    assert import_adapter(workspace, upload).file_name == "octo.safetensors"
+    assert seen == [(True, "spot.safetensors", ["spot.safetensors"])]
+    assert _listed(workspace) == ["octo.safetensors", "spot.safetensors"]
+    assert {path.name for path in workspace.adapters.iterdir()} == {".lock", *_listed(workspace)}
+
+
+def test_two_imports_of_one_file_at_once_keep_it_once(
+    workspace: Workspace, upload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(2)
+
+    def judge(path: Path) -> FusedAdapter:
+        together.wait(60)
+        return load_fused(path)
+
+    monkeypatch.setattr(adapter_upload, "load_fused", judge)
+    with ThreadPoolExecutor(2) as pool:
+        both = [*pool.map(lambda path: import_adapter(workspace, path), [upload, upload])]
+    assert sorted(imported.is_new for imported in both) == [False, True]
+    assert {imported.file_name for imported in both} == {"octo.safetensors"}
+    assert _listed(workspace) == ["octo.safetensors"]
+
+
+@pytest.mark.parametrize("fault", ["no adapter", "judging is cut short", "no name can be given"])
+def test_nothing_of_an_upload_stays_that_was_not_taken_in(
+    fault: str, workspace: Workspace, upload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    match fault:
+        case "no adapter":
+            upload.write_bytes(b"\x80\x04]q.")
+        case "judging is cut short":
+            monkeypatch.setattr(adapter_upload, "load_fused", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        case _:
+            monkeypatch.setattr(library.os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no")))
+    with pytest.raises((InputError, KeyboardInterrupt)):
+        import_adapter(workspace, upload)
+    assert {path.name for path in workspace.adapters.iterdir()} <= {".lock"} and _held(workspace) == {}
+
+
+def test_what_a_killed_import_left_goes_with_a_later_one(workspace: Workspace, upload: Path) -> None:
+    workspace.adapters.mkdir(parents=True)
+    old, young = (workspace.adapters / f".upload.{letter * 16}" for letter in "ab")
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    import_adapter(workspace, upload)
+    assert not old.exists() and young.exists() and _listed(workspace) == ["octo.safetensors"]
 
 
 def test_a_link_is_listed_as_what_it_is(workspace: Workspace, upload: Path) -> None:
