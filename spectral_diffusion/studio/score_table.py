@@ -9,6 +9,7 @@ from spectral_diffusion.diffusion.score_words import PictureScore, Scores
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.parts.nodes import NODES
 from spectral_diffusion.studio.scoring import kept_picture, told_by, told_title
 from spectral_diffusion.studio.thumbnails import thumbnail_address
 
@@ -22,7 +23,7 @@ def score_table(**options: Any) -> gr.HTML:
         options: As for `gr.HTML`.
     """
     return gr.HTML(
-        value={}, html_template="<div class='score-table'></div>", css_template=_CSS, js_on_load=_JS, **options
+        value={}, html_template="<div class='score-table'></div>", css_template=_CSS, js_on_load=NODES + _JS, **options
     )
 
 
@@ -74,12 +75,6 @@ def _mark(place: int, count: int) -> str:
 
 _JS = """
 let by = 0, down = true;
-const make = (tag, attributes, ...children) => {
-  const node = document.createElement(tag);
-  Object.assign(node, attributes);
-  node.append(...children);
-  return node;
-};
 const compare = (a, b) => {
   const [x, y] = [a.cells[by].value, b.cells[by].value];
   if (x === null || y === null) return (x === null) - (y === null);
@@ -93,21 +88,20 @@ const draw = () => {
   const at = document.activeElement;
   const key = at && element.contains(at) ? at.dataset.key : undefined;
   const heads = columns.map((name, index) => {
-    const arrow = make('span', {textContent: index === by ? (down ? '\\u2193' : '\\u2191') : ''});
-    arrow.setAttribute('aria-hidden', 'true');
-    const button = make('button', {type: 'button', title: `Sort by ${name}`}, `${name} `, arrow);
-    button.dataset.key = name;
-    button.addEventListener('click', () => {
+    const arrow = make('span', {'aria-hidden': 'true',
+      textContent: index === by ? (down ? '\\u2193' : '\\u2191') : ''});
+    const press = make('button', {type: 'button', title: `Sort by ${name}`}, `${name} `, arrow);
+    press.dataset.key = name;
+    press.addEventListener('click', () => {
       down = index === by ? !down : true;
       by = index;
       draw();
     });
-    const head = make('th', {scope: 'col'}, button);
-    head.setAttribute('aria-sort', index !== by ? 'none' : down ? 'descending' : 'ascending');
-    return head;
+    const order = index !== by ? 'none' : down ? 'descending' : 'ascending';
+    return make('th', {scope: 'col', 'aria-sort': order}, press);
   });
   const lines = rows.map(row => {
-    const picture = row.image ? make('img', {src: row.image, alt: '', loading: 'lazy'}) : '';
+    const picture = row.image ? make('img', {src: row.image, alt: '', loading: 'lazy'}) : null;
     const words = make('span', {title: row.name}, row.title);
     if (row.mark) words.append(make('b', {className: row.mark, textContent: row.mark}));
     return make('tr', {}, make('th', {scope: 'row'}, make('div', {}, picture, words)),
@@ -116,9 +110,8 @@ const draw = () => {
   const table = make('table', {},
     make('thead', {}, make('tr', {}, make('th', {scope: 'col', textContent: 'Picture'}), ...heads)),
     make('tbody', {}, ...lines));
-  const frame = make('div', {className: 'frame', tabIndex: 0}, table);
-  frame.setAttribute('role', 'region');
-  frame.setAttribute('aria-label', 'Scores of every picture');
+  const frame = make('div', {className: 'frame', tabIndex: 0, role: 'region', 'aria-label': 'Scores of every picture'},
+    table);
   element.querySelector('.score-table').replaceChildren(...(rows.length ? [frame] : []));
   if (key !== undefined) {
     const again = [...element.querySelectorAll('[data-key]')].find(node => node.dataset.key === key);

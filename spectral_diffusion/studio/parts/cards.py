@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.studio.parts.nodes import NODES
 
 STRENGTH_LIMIT = 2.0
 """Beyond this a slider shows noise; the command line takes more."""
@@ -57,7 +58,7 @@ def cards(*, strengths: bool = False, empty: str, **options: Any) -> gr.HTML:
         value=[],
         html_template="<div class='cards' role='group'></div>",
         css_template=_CSS,
-        js_on_load=_JS,
+        js_on_load=NODES + _JS,
         strengths=strengths,
         empty=empty,
         limit=STRENGTH_LIMIT,
@@ -92,17 +93,11 @@ const commit = (index, change) => {
   trigger('tick');
   trigger('change');
 };
-const make = (tag, attributes, ...children) => {
-  const node = document.createElement(tag);
-  Object.assign(node, attributes);
-  node.append(...children);
-  return node;
-};
 const slider = (item, index) => {
   const shown = make('output', {textContent: Number(item.strength).toFixed(2)});
   const range = make('input', {type: 'range', min: 0, max: props.limit, step: props.step, value: item.strength,
+    'aria-label': `Strength of ${item.title}`,
     title: 'Strength: how much of what was learned is added. 1 is as trained, 0 is nothing.'});
-  range.setAttribute('aria-label', `Strength of ${item.title}`);
   range.dataset.key = `strength ${item.id}`;
   range.addEventListener('input', () => { shown.textContent = Number(range.value).toFixed(2); });
   range.addEventListener('change', () => commit(index, {strength: Number(range.value)}));

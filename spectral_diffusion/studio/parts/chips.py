@@ -6,6 +6,7 @@ import gradio as gr
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.parts.nodes import NODES
 
 
 def chips(**options: Any) -> gr.HTML:
@@ -14,7 +15,7 @@ def chips(**options: Any) -> gr.HTML:
     Args:
         options: As for `gr.HTML`.
     """
-    return gr.HTML([], html_template="<div class='chips'></div>", css_template=_CSS, js_on_load=_JS, **options)
+    return gr.HTML([], html_template="<div class='chips'></div>", css_template=_CSS, js_on_load=NODES + _JS, **options)
 
 
 def pressed(desk: Desk, offered: Any, evt: gr.EventData) -> str:
@@ -32,9 +33,7 @@ def pressed(desk: Desk, offered: Any, evt: gr.EventData) -> str:
 _JS = """
 const draw = () => {
   const nodes = (props.value || []).map((text, index) => {
-    const chip = document.createElement('button');
-    chip.type = 'button';
-    chip.textContent = text;
+    const chip = make('button', {type: 'button', textContent: text});
     chip.addEventListener('click', () => trigger('select', {index}));
     return chip;
   });

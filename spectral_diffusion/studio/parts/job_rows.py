@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.studio.parts.nodes import NODES
 
 
 class JobRow(NamedTuple):
@@ -41,7 +42,7 @@ def job_rows(*, label: str, empty: str, **options: Any) -> gr.HTML:
         value=[],
         html_template="<div class='jobs'><ul></ul><p></p></div>",
         css_template=_CSS,
-        js_on_load=_JS,
+        js_on_load=NODES + _JS,
         list_label=label,
         empty=empty,
         **options,
@@ -70,11 +71,11 @@ _JS = """
 const list = element.querySelector('ul');
 const nothing = element.querySelector('p');
 list.setAttribute('aria-label', props.list_label);
-const make = id => {
-  const row = document.createElement('li');
+const newRow = id => {
+  const press = make('button', {type: 'button'}, make('b'), make('span'), make('progress'));
+  press.addEventListener('click', () => trigger('select', {id}));
+  const row = make('li', {}, press);
   row.dataset.id = id;
-  row.innerHTML = "<button type='button'><b></b><span></span><progress></progress></button>";
-  row.firstChild.addEventListener('click', () => trigger('select', {id}));
   return row;
 };
 const put = (node, text) => { if (node.textContent !== text) node.textContent = text; };
@@ -93,7 +94,7 @@ const draw = () => {
   const jobs = props.value || [];
   const known = new Map([...list.children].map(row => [row.dataset.id, row]));
   jobs.forEach((job, index) => {
-    const row = known.get(job.id) || make(job.id);
+    const row = known.get(job.id) || newRow(job.id);
     known.delete(job.id);
     fill(row, job);
     if (list.children[index] !== row) list.insertBefore(row, list.children[index] || null);

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.studio.parts.nodes import NODES
 
 CARDS_LIMIT = 2000
 """No value of ours holds more."""
@@ -43,7 +44,7 @@ def picture_cards(*, empty: str, **options: Any) -> gr.HTML:
         value=[],
         html_template="<div class='picture-cards'></div>",
         css_template=_CSS,
-        js_on_load=_JS,
+        js_on_load=NODES + _JS,
         empty=empty,
         **options,
     )
@@ -64,22 +65,16 @@ def ticked_pictures(value: Any) -> list[str]:
 
 
 _JS = """
-const make = (tag, attributes, ...children) => {
-  const node = document.createElement(tag);
-  Object.assign(node, attributes);
-  node.append(...children);
-  return node;
-};
 const commit = (wanted) => {
   props.value = props.value.map((item, index) => ({...item, on: wanted(item, index)}));
   draw();
   trigger('change');
 };
 const all = (text, on) => {
-  const button = make('button', {type: 'button', textContent: text});
-  button.dataset.key = text;
-  button.addEventListener('click', () => commit(() => on));
-  return button;
+  const node = make('button', {type: 'button', textContent: text});
+  node.dataset.key = text;
+  node.addEventListener('click', () => commit(() => on));
+  return node;
 };
 const draw = () => {
   const at = document.activeElement;
@@ -95,12 +90,9 @@ const draw = () => {
       picture, make('span', {className: 'words'}, box, make('span', {textContent: item.title})));
   });
   const count = items.filter(item => item.on).length;
-  const said = make('span', {textContent: `${count} of ${items.length} ticked`});
-  said.setAttribute('role', 'status');
+  const said = make('span', {role: 'status', textContent: `${count} of ${items.length} ticked`});
   const bar = make('div', {className: 'bar'}, said, all('All', true), all('None', false));
-  const grid = make('div', {className: 'grid'}, ...cards);
-  grid.setAttribute('role', 'group');
-  grid.setAttribute('aria-label', 'Pictures');
+  const grid = make('div', {className: 'grid', role: 'group', 'aria-label': 'Pictures'}, ...cards);
   element.querySelector('.picture-cards').replaceChildren(
     ...(items.length ? [bar, grid] : [make('p', {className: 'empty', textContent: props.empty})]));
   if (key !== undefined) {

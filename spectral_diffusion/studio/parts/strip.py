@@ -6,7 +6,7 @@ import gradio as gr
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.assignments import Board
-from spectral_diffusion.studio.parts.nodes import told, told_text
+from spectral_diffusion.studio.parts.nodes import NODES, told, told_text
 from spectral_diffusion.studio.parts.strip_script import HTML, SCRIPT
 
 HUES = ("#e8a33d", "#6fbce8", "#55b896", "#e9da5b", "#8aa9e6", "#ee8f5f", "#d692bd", "#b3b0aa")
@@ -24,7 +24,7 @@ def strip(**options: Any) -> gr.HTML:
         value=waiting_value(""),
         html_template=HTML,
         css_template=STATE_CSS + _CSS,
-        js_on_load=SCRIPT,
+        js_on_load=NODES + SCRIPT,
         **options,
     )
 

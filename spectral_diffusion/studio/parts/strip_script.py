@@ -17,12 +17,6 @@ const box = element.querySelector('.rows'), tray = element.querySelector('.tray'
 const live = element.querySelector('.live'), waits = element.querySelector('.waits');
 const LEAST_CELL_PX = 58, LANE_PX = 32, TOP_PX = 62, EDGE_PX = 36;
 let perRow = 0, move = null;
-const make = (tag, className, text) => {
-  const node = document.createElement(tag);
-  node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
 const say = text => { if (live.textContent !== text) live.textContent = text; };
 const percent = share => share == null ? '' :
   `${(100 * share).toFixed(share < 0.001 ? 3 : share < 0.01 ? 2 : 1)} %`;
@@ -53,38 +47,32 @@ const fitting = () => {
   return Math.min(most, Math.ceil(count / Math.ceil(count / most))) || 1;
 };
 const cell = (number, heights) => {
-  const {capacity, energy} = props.value, node = make('div', 'cell');
-  node.setAttribute('role', 'listitem');
+  const {capacity, energy} = props.value, node = make('div', {className: 'cell', role: 'listitem'});
   node.style.left = `${100 * (number % perRow) / perRow}%`;
   node.style.width = `${100 / perRow}%`;
   if (number >= capacity) {
     node.classList.add('outside');
     node.title = 'Columns that the narrowest weight lacks, or too few for a slot of this rank.';
-    node.append(make('span', 'unseen', node.title));
+    node.append(make('span', {className: 'unseen', textContent: node.title}));
     return node;
   }
   node.dataset.slot = number;
   const share = percent(energy[number]);
   node.title = `${tell(number)}${share ? `, ${share} of the energy` : ''}`.replace('slot', 'Slot');
-  const bar = make('span', 'bar');
+  const bar = make('span', {className: 'bar'});
   bar.style.height = `${heights(energy[number])}%`;
-  const well = make('span', 'well');
-  well.append(bar);
-  well.setAttribute('aria-hidden', 'true');
-  const words = make('span', 'share', share);
-  words.setAttribute('aria-hidden', 'true');
-  const index = make('span', 'number', number);
-  index.setAttribute('aria-hidden', 'true');
-  node.append(well, words, index, make('span', 'unseen', node.title));
+  node.append(make('span', {className: 'well', 'aria-hidden': 'true'}, bar),
+    make('span', {className: 'share', 'aria-hidden': 'true', textContent: share}),
+    make('span', {className: 'number', 'aria-hidden': 'true', textContent: number}),
+    make('span', {className: 'unseen', textContent: node.title}));
   return node;
 };
 const handle = (item, words) => {
-  const node = make('button', `range hue-${item.hue} ${(item.state || 'none').replace(' ', '-')}`);
-  node.type = 'button';
+  const node = make('button', {type: 'button', 'aria-label': words,
+    className: `range hue-${item.hue} ${(item.state || 'none').replace(' ', '-')}`,
+    title: `${words}. Drag it to another slot, or use the arrow keys, then Enter.`},
+    make('span', {className: 'name', textContent: item.concept}));
   node.dataset.concept = item.concept;
-  node.append(make('span', 'name', item.concept));
-  node.setAttribute('aria-label', words);
-  node.title = `${words}. Drag it to another slot, or use the arrow keys, then Enter.`;
   return node;
 };
 const pieces = (range, lane, rows) => {
@@ -114,15 +102,10 @@ const draw = () => {
   const of = lanes(value.ranges), most = Math.max(1, ...of.map(lane => lane + 1));
   const count = value.energy.length, rows = [];
   for (let first = 0; first < count; first += perRow) {
-    const row = make('div', 'row');
-    row.setAttribute('role', 'list');
+    const row = make('div', {className: 'row', role: 'list'});
     row.style.height = `${TOP_PX + most * LANE_PX + 4}px`;
     for (let number = first; number < Math.min(first + perRow, count); number++) row.append(cell(number, heights));
-    const over = make('div', 'over');
-    const wrap = make('div', 'wrap');
-    wrap.append(row, over);
-    over.rowOf = row;
-    rows.push(wrap);
+    rows.push(make('div', {className: 'wrap'}, row, make('div', {className: 'over'})));
   }
   box.replaceChildren(...rows);
   value.ranges.forEach((range, index) => pieces(range, of[index], rows.map(row => row.querySelector('.over'))));
@@ -239,3 +222,4 @@ watch('value', () => {
 });
 draw();
 """
+"""It follows `NODES`."""
