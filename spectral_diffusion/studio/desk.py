@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
 from spectral_diffusion.diffusion.library import AdapterSummary, list_adapters
@@ -13,9 +14,11 @@ from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import Spec
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.ledger import Ledger
-from spectral_diffusion.studio.studio import OPEN_JOBS_A_USER, Studio
+from spectral_diffusion.studio.studio import Studio
 from spectral_diffusion.workspace import Workspace
 
+OPEN_JOBS_A_USER = 20
+"""How many jobs of one person may wait or run: a page makes them faster than a hand types commands."""
 ID_LETTERS = 8
 """Of a job's id."""
 GRIDS = "grids"
@@ -35,6 +38,15 @@ class Desk:
     studio: Studio
     user: str | None
     workspace: Workspace
+
+    @classmethod
+    def of(cls, studio: Studio, user: str | None) -> Self:
+        """The place of whoever is logged in; without accounts of everybody.
+
+        Raises:
+            InputError: See `Studio.workspace_of`.
+        """
+        return cls(studio, user if studio.has_accounts else None, studio.workspace_of(user))
 
     @property
     def ledger(self) -> Ledger:

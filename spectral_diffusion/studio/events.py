@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from spectral_diffusion.errors import SpectralDiffusionError
+from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.studio import Studio
 
 _LOG = logging.getLogger("spectral_diffusion.studio")
@@ -47,7 +48,7 @@ def event(studio: Studio, function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(request: gr.Request, *values: Any) -> Any:
         try:
-            return function(studio.desk(request.username), *values)
+            return function(Desk.of(studio, request.username), *values)
         except gr.Error:
             raise
         except SpectralDiffusionError as error:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spectral_diffusion import __version__
 from spectral_diffusion.config import DEFAULT_BASE, Config, load_config
@@ -22,12 +21,7 @@ from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.trash import Trash
 from spectral_diffusion.workspace import Workspace
 
-if TYPE_CHECKING:
-    from spectral_diffusion.studio.desk import Desk
-
 USERS = "users"
-OPEN_JOBS_A_USER = 20
-"""How many jobs of one person may wait or run: a page makes them faster than a hand types commands."""
 
 
 @dataclass
@@ -59,21 +53,19 @@ class Studio:
         """Raises: InputError: There is no recipe for the base."""
         self.config = load_config(self.recipe, self.base)
 
-    def desk(self, user: str | None) -> "Desk":
-        """A person's place. A new one gets the sample concepts with their trained adapters; old trash goes for good.
+    def workspace_of(self, user: str | None) -> Workspace:
+        """Where a person's work lies. A new one gets the sample concepts with their adapters; old trash goes for good.
 
         Raises:
             InputError: With accounts, nobody is named; or the workspace cannot be written to.
         """
-        from spectral_diffusion.studio.desk import Desk
-
         workspace = self.root
         if self.has_accounts:
             if not user or slug(user) != user:
                 raise InputError("nobody is logged in", "log in again")
             workspace = Workspace(self.root.root / USERS / user)
         self._seed(workspace)
-        return Desk(studio=self, user=user if self.has_accounts else None, workspace=workspace)
+        return workspace
 
     def _seed(self, workspace: Workspace) -> None:
         """What a workspace needs on the first visit of a day."""

@@ -68,7 +68,7 @@ def screen_of(studio: Studio, build: Any) -> Screen:
         shell = Shell(studio, blocks, tabs, gr.State([]), gr.State(None))
         with gr.Tab("Screen") as tab:
             build(shell, tab)
-    return Screen(studio.desk(None), blocks)
+    return Screen(Desk.of(studio, None), blocks)
 
 
 def with_workspace(screen: Screen, root: Path) -> Screen:
@@ -77,13 +77,13 @@ def with_workspace(screen: Screen, root: Path) -> Screen:
     studio.root = Workspace(root)
     studio.root.adapters.mkdir(parents=True)
     write_concept(studio.root.concepts / "mug", "mug", 1)
-    return Screen(studio.desk(None), screen.blocks)
+    return Screen(Desk.of(studio, None), screen.blocks)
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     studio = studio_in(tmp_path / "work")
-    yield studio.desk(None)
+    yield Desk.of(studio, None)
     studio.close()
 
 
@@ -298,7 +298,7 @@ def test_links_and_detours_are_no_uploads(desk: Desk) -> None:
 
 def test_the_upload_of_another_user_is_none(tmp_path: Path) -> None:
     studio = studio_in(tmp_path / "work", has_accounts=True)
-    ada, ben = studio.desk("ada"), studio.desk("ben")
+    ada, ben = Desk.of(studio, "ada"), Desk.of(studio, "ben")
     path = str(sent(ada, "mine.png", picture(1)))
     studio.grants.allow("ada", path)
     assert uploaded(ada, path) == Path(path)

@@ -32,7 +32,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("drawing")
     with private_cache(folder / "cache") as cache:
         studio = make_studio(Grants(cache), folder / "workspace", has_accounts=False)
-        yield studio.desk(None)
+        yield Desk.of(studio, None)
         studio.close()
 
 

@@ -1,5 +1,6 @@
 import inspect
 import typing
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -7,11 +8,14 @@ import pytest
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.events import event, in_page_words, sentence
+from spectral_diffusion.workspace import Workspace
 
 
 class _Studio:
-    def desk(self, user: str | None) -> str:
-        return f"the desk of {user}"
+    has_accounts = True
+
+    def workspace_of(self, user: str | None) -> Workspace:
+        return Workspace(Path("users") / str(user))
 
 
 class _Request:
@@ -23,7 +27,8 @@ def _call(function: Any, *values: Any) -> Any:
 
 
 def test_an_event_gets_the_desk_of_whoever_is_logged_in():
-    assert _call(lambda desk, more: (desk, more), 7) == ("the desk of ada", 7)
+    desk, more = _call(lambda desk, more: (desk, more), 7)
+    assert (desk.user, desk.workspace.root, more) == ("ada", Path("users/ada"), 7)
 
 
 def test_gradio_sees_its_own_types_in_place_of_the_desk():

@@ -40,14 +40,14 @@ def studio_in(root: Path, *, has_accounts: bool = False) -> Studio:
 @pytest.fixture
 def desk(tmp_path: Path):
     studio = studio_in(tmp_path)
-    yield studio.desk(None)
+    yield Desk.of(studio, None)
     studio.close()
 
 
 @pytest.fixture
 def ada(tmp_path: Path):
     studio = studio_in(tmp_path, has_accounts=True)
-    yield studio.desk("ada")
+    yield Desk.of(studio, "ada")
     studio.close()
 
 

@@ -37,7 +37,7 @@ BOTH = "a photo of <octo> and <shelly>"
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with studio_with_concepts(tmp_path) as studio:
-        yield studio.desk(None)
+        yield Desk.of(studio, None)
 
 
 def _spec(job: Any) -> ScoreSpec:
@@ -246,7 +246,7 @@ def test_the_screen_stands_with_hints_on_all_that_can_be_pressed(desk: Desk) -> 
 
 def test_nobody_scores_the_pictures_of_others_or_sees_their_scores(tmp_path: Path) -> None:
     with studio_with_concepts(tmp_path, has_accounts=True) as studio:
-        ada, ben = studio.desk("ada"), studio.desk("ben")
+        ada, ben = Desk.of(studio, "ada"), Desk.of(studio, "ben")
         name = drawn(ada, "a dog", 1)
         job = submit_pictures(ada, [name], (), ["octo"])
         training = with_samples(ada, (30,), "octo")

@@ -44,7 +44,7 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     root = tmp_path_factory.mktemp("scored")
     with studio_with_concepts(root) as studio:
-        desk = studio.desk(None)
+        desk = Desk.of(studio, None)
         names = [drawn(desk, BOTH, seed, "octo", "shelly") for seed in range(3)]
         training = with_samples(desk, (30, 60), "octo")
         jobs = [submit_pictures(desk, names, (), ["octo", "shelly"]), *submit_training(desk, training)]

@@ -82,7 +82,7 @@ def studio(tmp_path: Path):
 
 @pytest.fixture
 def desk(studio: Studio) -> Desk:
-    return studio.desk(None)
+    return Desk.of(studio, None)
 
 
 def train(desk: Desk, name: str, number: int, *, noted: bool = True) -> None:

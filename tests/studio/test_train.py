@@ -5,6 +5,7 @@ from spectral_diffusion.config import load_config
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.studio import train
 from spectral_diffusion.studio.advanced import read_recipe
+from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.page import build_page
 from tests.command_line import write_concept, write_recipe
 from tests.jobs.working import Place, wait_for, worker
@@ -133,7 +134,7 @@ def test_a_training_from_the_page_to_its_adapter(miniature, tmp_path):
     write_concept(tmp_path / "concepts" / "rex", "dog", 3)
     studio = studio_in(tmp_path)
     studio.config = load_config(write_recipe(tmp_path, miniature, steps=8, checkpoint_every=2))
-    desk = studio.desk(None)
+    desk = Desk.of(studio, None)
     with worker(Place(tmp_path, miniature)):
         train.train(desk, ["rex"])
         visit = Visit(desk)

@@ -10,6 +10,7 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.studio import train, training_list
+from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.open_jobs import concepts_in_training, newest_and_open
 from spectral_diffusion.studio.parts.job_rows import pressed_id
 from spectral_diffusion.studio.training_list import nothing_chosen, tick, training
@@ -162,7 +163,7 @@ def test_the_log_is_read_while_it_is_open(desk):
 def test_a_reopened_page_finds_the_training_again(desk):
     job_id = train.train(desk, ["octo"], "quick")["id"]
     again = studio_in(desk.workspace.root)
-    assert Visit(again.desk(None)).shown["job"] == job_id
+    assert Visit(Desk.of(again, None)).shown["job"] == job_id
     again.close()
 
 
@@ -202,7 +203,7 @@ def test_nobody_sees_or_moves_the_trainings_of_others(tmp_path):
         write_concept(tmp_path / "users" / user / "concepts" / "octo", "dog", len(user))
     studio = studio_in(tmp_path, has_accounts=True)
     studio._facts = FACTS
-    ada, ben = studio.desk("ada"), studio.desk("ben")
+    ada, ben = Desk.of(studio, "ada"), Desk.of(studio, "ben")
     job_id = train.train(ada, ["octo"], "quick")["id"]
     assert Visit(ben, {**nothing_chosen(), "job": job_id}).rows == []
     for act in (train.job, train.cancel, train.retry, training):

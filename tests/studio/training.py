@@ -69,7 +69,7 @@ def known_desk(root: Path) -> Iterator[Desk]:
     (root / "concepts" / "mug").mkdir()
     studio = studio_in(root)
     studio._facts = FACTS
-    yield studio.desk(None)
+    yield Desk.of(studio, None)
     studio.close()
 
 
