@@ -13,7 +13,7 @@ from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing, titles, whole
 from spectral_diffusion.studio.limits import COUNT_LIMIT, SEED_LIMIT
 from spectral_diffusion.studio.parts.cards import Card, ticked
-from spectral_diffusion.studio.thumbnails import thumbnail_address
+from spectral_diffusion.studio.thumbnails import COVER_PX, thumbnail_address
 
 FIRST_TICKED = 3
 """So many concepts are ticked when the page is opened: as many as toybox draws well side by side."""
@@ -113,7 +113,7 @@ def adapter_cards(desk: Desk, strengths: dict[str, float] | None) -> list[Card]:
                 id=summary.file_name,
                 title=titles(summary),
                 text=" ".join(summary.tokens) + ("" if _fits(desk, summary) else f", of {summary.base_name}"),
-                image=thumbnail_address(desk, cover, 96),
+                image=thumbnail_address(desk, cover, COVER_PX),
                 on=summary.file_name in strengths,
                 strength=strengths.get(summary.file_name, 1.0),
                 hint=f"Write {' '.join(summary.tokens)} in the prompt to draw it.",

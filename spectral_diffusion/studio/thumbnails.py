@@ -6,6 +6,9 @@ from spectral_diffusion.diffusion.gallery import thumbnail
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
 
+COVER_PX = 96
+"""Side of the picture that stands for a concept."""
+
 
 def thumbnail_address(desk: Desk, path: Path | None, side_px: int) -> str:
     """The address of a small copy of a picture of theirs; empty where it cannot be read or is gone."""

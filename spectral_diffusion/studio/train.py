@@ -1,13 +1,12 @@
 """The train screen: concepts ticked, a recipe, and trainings as they go on, whoever watches."""
 
 import html
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts, thumbnail
+from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio import advanced, training_detail
@@ -18,6 +17,7 @@ from spectral_diffusion.studio.parts.job_rows import job_rows, pressed_id
 from spectral_diffusion.studio.parts.progress_line import duration
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, RECIPES
 from spectral_diffusion.studio.shell import Shell
+from spectral_diffusion.studio.thumbnails import COVER_PX, thumbnail_address
 from spectral_diffusion.studio.training_detail import adapters_of
 from spectral_diffusion.studio.training_list import look, nothing_chosen, tick, training
 from spectral_diffusion.studio.training_plan import TrainingPlan, describe_recipe, why_not
@@ -117,19 +117,12 @@ def concept_cards(desk: Desk, before: Any) -> list[Card]:
             title=concept.name,
             text=f"{concept.count} photograph{'' if concept.count == 1 else 's'}"
             + (", trained already" if concept.has_adapter else ""),
-            image=_cover(desk, concept),
+            image=thumbnail_address(desk, concept.cover, COVER_PX),
             on=concept.folder in on,
             hint=f"{concept.token}: {concept.description or concept.class_word}",
         )
         for concept in concepts
     ]
-
-
-def _cover(desk: Desk, concept: ConceptSummary) -> str:
-    # Its header was sound; what else is wrong with it is told when it is trained.
-    with suppress(InputError):
-        return desk.address(thumbnail(concept.cover, 96)) if concept.cover else ""
-    return ""
 
 
 def told_faults(desk: Desk) -> Any:

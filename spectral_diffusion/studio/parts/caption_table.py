@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.gallery import PhotographSummary, judge_concept, list_photographs, thumbnail
+from spectral_diffusion.diffusion.gallery import judge_concept, list_photographs
 from spectral_diffusion.diffusion.prompts import PROMPT_LIMIT
-from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.parts.nodes import NODES
+from spectral_diffusion.studio.thumbnails import thumbnail_address
 
 THUMBNAIL_PX = 192
 
@@ -58,7 +58,7 @@ def captioned(
         rows.append(
             {
                 "name": photograph.name,
-                "image": _thumbnail(desk, photograph),
+                "image": thumbnail_address(desk, photograph.path, THUMBNAIL_PX),
                 "caption": photograph.caption,
                 "verdict": words,
                 "good": not photograph.fault and verdict is not None and verdict.good,
@@ -69,13 +69,6 @@ def captioned(
         )
     # A value that is the same as before would not be drawn, and a caption never be called saved.
     return {"concept": concept, "rows": rows, "stamp": time.time_ns()}
-
-
-def _thumbnail(desk: Desk, photograph: PhotographSummary) -> str:
-    try:
-        return desk.address(thumbnail(photograph.path, THUMBNAIL_PX))
-    except InputError:
-        return ""
 
 
 # Rows are kept and brought up to date, never made anew: a person may be writing in one while another is saved.

@@ -4,12 +4,11 @@ from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts, thumbnail
+from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.parts.nodes import NODES
-
-COVER_PX = 96
+from spectral_diffusion.studio.thumbnails import COVER_PX, thumbnail_address
 
 
 def concept_list(**options: Any) -> gr.HTML:
@@ -55,12 +54,6 @@ def counted(count: int) -> str:
 
 
 def _item(desk: Desk, concept: ConceptSummary, on: bool) -> dict[str, Any]:
-    image = ""
-    if concept.cover is not None:
-        try:
-            image = desk.address(thumbnail(concept.cover, COVER_PX))
-        except InputError:
-            image = ""
     return {
         "folder": concept.folder,
         "title": concept.name,
@@ -68,7 +61,7 @@ def _item(desk: Desk, concept: ConceptSummary, on: bool) -> dict[str, Any]:
         "text": counted(concept.count),
         "trained": concept.has_adapter,
         "fault": concept.fault if concept.count else "",
-        "image": image,
+        "image": thumbnail_address(desk, concept.cover, COVER_PX),
         "on": on,
     }
 
