@@ -85,13 +85,10 @@ const draw = () => {
   const rows = [...((props.value || {}).rows || [])];
   if (by >= columns.length) by = 0;
   if (columns.length) rows.sort(compare);
-  const at = document.activeElement;
-  const key = at && element.contains(at) ? at.dataset.key : undefined;
   const heads = columns.map((name, index) => {
     const arrow = make('span', {'aria-hidden': 'true',
       textContent: index === by ? (down ? '\\u2193' : '\\u2191') : ''});
-    const press = make('button', {type: 'button', title: `Sort by ${name}`}, `${name} `, arrow);
-    press.dataset.key = name;
+    const press = make('button', {type: 'button', title: `Sort by ${name}`, 'data-key': name}, `${name} `, arrow);
     press.addEventListener('click', () => {
       down = index === by ? !down : true;
       by = index;
@@ -112,11 +109,7 @@ const draw = () => {
     make('tbody', {}, ...lines));
   const frame = make('div', {className: 'frame', tabIndex: 0, role: 'region', 'aria-label': 'Scores of every picture'},
     table);
-  element.querySelector('.score-table').replaceChildren(...(rows.length ? [frame] : []));
-  if (key !== undefined) {
-    const again = [...element.querySelectorAll('[data-key]')].find(node => node.dataset.key === key);
-    if (again) again.focus();
-  }
+  refill(element.querySelector('.score-table'), ...(rows.length ? [frame] : []));
 };
 watch('value', draw);
 draw();

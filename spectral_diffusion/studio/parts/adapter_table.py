@@ -102,25 +102,18 @@ def day(seconds: float) -> str:
 _JS = """
 const list = element.querySelector('.adapters');
 const draw = () => {
-  const at = document.activeElement;
-  const key = at && list.contains(at) ? at.dataset.file : undefined;
   const nodes = (props.value || []).map(item => {
     const facts = [item.kind, item.columns, item.base, item.size, item.when].filter(Boolean).join(' \\u00b7 ');
     const row = make('button', {type: 'button', className: item.on ? 'file on' : 'file',
-      'aria-pressed': item.on ? 'true' : 'false'},
+      'aria-pressed': item.on ? 'true' : 'false', 'data-key': item.file},
       make('span', {className: 'top'}, make('b', {textContent: item.title}), make('code', {textContent: item.tokens})),
       make('small', {textContent: facts}),
       item.fault ? make('small', {className: 'fault', textContent: item.fault}) : null);
-    row.dataset.file = item.file;
     row.addEventListener('click', () => trigger('pick', {file: item.file}));
     return row;
   });
   const none = make('p', {textContent: 'No adapter yet: train a concept in Train, or import a file below.'});
-  list.replaceChildren(...(nodes.length ? nodes : [none]));
-  if (key !== undefined) {
-    const again = nodes.find(node => node.dataset.file === key);
-    if (again) again.focus();
-  }
+  refill(list, ...(nodes.length ? nodes : [none]));
 };
 watch('value', draw);
 draw();

@@ -86,7 +86,6 @@ def ticked(value: Any) -> list[Ticked]:
 
 
 _JS = """
-const list = () => element.querySelector('.cards');
 const commit = (index, change) => {
   props.value = props.value.map((item, other) => other === index ? {...item, ...change} : item);
   draw();
@@ -96,19 +95,15 @@ const commit = (index, change) => {
 const slider = (item, index) => {
   const shown = make('output', {textContent: Number(item.strength).toFixed(2)});
   const range = make('input', {type: 'range', min: 0, max: props.limit, step: props.step, value: item.strength,
-    'aria-label': `Strength of ${item.title}`,
+    'data-key': `strength ${item.id}`, 'aria-label': `Strength of ${item.title}`,
     title: 'Strength: how much of what was learned is added. 1 is as trained, 0 is nothing.'});
-  range.dataset.key = `strength ${item.id}`;
   range.addEventListener('input', () => { shown.textContent = Number(range.value).toFixed(2); });
   range.addEventListener('change', () => commit(index, {strength: Number(range.value)}));
   return make('span', {className: 'strength'}, range, shown);
 };
 const draw = () => {
-  const at = document.activeElement;
-  const key = at && element.contains(at) ? at.dataset.key : undefined;
   const nodes = (props.value || []).map((item, index) => {
-    const box = make('input', {type: 'checkbox', checked: !!item.on});
-    box.dataset.key = `on ${item.id}`;
+    const box = make('input', {type: 'checkbox', checked: !!item.on, 'data-key': `on ${item.id}`});
     box.addEventListener('change', () => commit(index, {on: box.checked}));
     const picture = item.image ? make('img', {src: item.image, alt: ''}) : make('span', {className: 'none'});
     const label = make('label', {title: item.hint || ''}, box, picture,
@@ -118,11 +113,8 @@ const draw = () => {
     if (props.strengths && item.on) card.append(slider(item, index));
     return card;
   });
-  list().replaceChildren(...(nodes.length ? nodes : [make('p', {className: 'empty', textContent: props.empty})]));
-  if (key !== undefined) {
-    const again = [...element.querySelectorAll('input')].find(node => node.dataset.key === key);
-    if (again) again.focus();
-  }
+  refill(element.querySelector('.cards'),
+    ...(nodes.length ? nodes : [make('p', {className: 'empty', textContent: props.empty})]));
 };
 watch('value', draw);
 draw();

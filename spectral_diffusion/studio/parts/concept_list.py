@@ -69,8 +69,6 @@ def _item(desk: Desk, concept: ConceptSummary, on: bool) -> dict[str, Any]:
 _JS = """
 const list = element.querySelector('.concept-list');
 const draw = () => {
-  const at = document.activeElement;
-  const key = at && list.contains(at) ? at.dataset.folder : undefined;
   const nodes = (props.value || []).map(item => {
     const words = make('span', {className: 'words'},
       make('b', {textContent: item.title}),
@@ -79,17 +77,12 @@ const draw = () => {
       item.fault ? make('small', {className: 'fault', textContent: item.fault}) : null);
     const picture = item.image ? make('img', {src: item.image, alt: ''}) : make('span', {className: 'none'});
     const card = make('button', {type: 'button', className: item.on ? 'concept on' : 'concept',
-      'aria-pressed': item.on ? 'true' : 'false'}, picture, words);
-    card.dataset.folder = item.folder;
+      'aria-pressed': item.on ? 'true' : 'false', 'data-key': item.folder}, picture, words);
     card.addEventListener('click', () => trigger('pick', {folder: item.folder}));
     return card;
   });
   const none = make('p', {textContent: 'No concept yet. Make one, or put the sample concepts back.'});
-  list.replaceChildren(...(nodes.length ? nodes : [none]));
-  if (key !== undefined) {
-    const again = nodes.find(node => node.dataset.folder === key);
-    if (again) again.focus();
-  }
+  refill(list, ...(nodes.length ? nodes : [none]));
 };
 watch('value', draw);
 draw();

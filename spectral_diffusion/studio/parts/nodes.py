@@ -22,9 +22,16 @@ const button = (text, title, act, attributes) => {
   node.addEventListener('click', act);
   return node;
 };
+const refill = (place, ...nodes) => {
+  const at = document.activeElement, key = at && place.contains(at) ? at.dataset.key : undefined;
+  place.replaceChildren(...nodes);
+  const again = [...place.querySelectorAll('[data-key]')].find(node => node.dataset.key === key);
+  if (again) again.focus();
+};
 """
 """`make(tag, attributes, ...children)` and `button(text, hint, act, attributes)`: nodes of a page.
 
+`refill(place, ...nodes)` puts nodes in place of others; the focus stays on what has the same `data-key`.
 Texts of people go in as children or `textContent`, never as markup.
 """
 

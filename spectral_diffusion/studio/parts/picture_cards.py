@@ -71,18 +71,14 @@ const commit = (wanted) => {
   trigger('change');
 };
 const all = (text, on) => {
-  const node = make('button', {type: 'button', textContent: text});
-  node.dataset.key = text;
+  const node = make('button', {type: 'button', textContent: text, 'data-key': text});
   node.addEventListener('click', () => commit(() => on));
   return node;
 };
 const draw = () => {
-  const at = document.activeElement;
-  const key = at && element.contains(at) ? at.dataset.key : undefined;
   const items = props.value || [];
   const cards = items.map((item, index) => {
-    const box = make('input', {type: 'checkbox', checked: !!item.on});
-    box.dataset.key = `on ${item.id}`;
+    const box = make('input', {type: 'checkbox', checked: !!item.on, 'data-key': `on ${item.id}`});
     box.addEventListener('change', () => commit((other, at) => at === index ? box.checked : !!other.on));
     const picture = item.image
       ? make('img', {src: item.image, alt: '', loading: 'lazy'}) : make('span', {className: 'none'});
@@ -93,12 +89,8 @@ const draw = () => {
   const said = make('span', {role: 'status', textContent: `${count} of ${items.length} ticked`});
   const bar = make('div', {className: 'bar'}, said, all('All', true), all('None', false));
   const grid = make('div', {className: 'grid', role: 'group', 'aria-label': 'Pictures'}, ...cards);
-  element.querySelector('.picture-cards').replaceChildren(
+  refill(element.querySelector('.picture-cards'),
     ...(items.length ? [bar, grid] : [make('p', {className: 'empty', textContent: props.empty})]));
-  if (key !== undefined) {
-    const again = [...element.querySelectorAll('[data-key]')].find(node => node.dataset.key === key);
-    if (again) again.focus();
-  }
 };
 watch('value', draw);
 draw();

@@ -83,28 +83,20 @@ _JS = """
 const list = element.querySelector('.trash');
 let asked = null;
 const draw = () => {
-  const at = document.activeElement;
-  const key = at && list.contains(at) ? at.dataset.key : undefined;
   const nodes = (props.value || []).map(item => {
     const back = button('Restore', 'Put it back where it was', () => trigger('restore', {id: item.id}),
-      {'aria-label': `Restore ${item.name}`});
-    back.dataset.key = `back ${item.id}`;
+      {'aria-label': `Restore ${item.name}`, 'data-key': `back ${item.id}`});
     back.disabled = !!item.fault;
     const gone = asked === item.id
       ? button('Yes, remove for good', 'There is no way back', () => { asked = null; trigger('erase', {id: item.id}); },
-        {'aria-label': `Yes, remove ${item.name} for good`})
+        {'aria-label': `Yes, remove ${item.name} for good`, 'data-key': `gone ${item.id}`})
       : button('Remove', 'Remove it for good; you are asked once more', () => { asked = item.id; draw(); },
-        {'aria-label': `Remove ${item.name} for good`});
-    gone.dataset.key = `gone ${item.id}`;
+        {'aria-label': `Remove ${item.name} for good`, 'data-key': `gone ${item.id}`});
     return make('div', {className: 'item'}, make('span', {className: 'words'}, make('b', {textContent: item.name}),
       make('small', {textContent: item.text}),
       item.fault ? make('small', {className: 'fault', textContent: item.fault}) : null), back, gone);
   });
-  list.replaceChildren(...(nodes.length ? nodes : [make('p', {textContent: 'The trash is empty.'})]));
-  if (key !== undefined) {
-    const again = [...list.querySelectorAll('button')].find(node => node.dataset.key === key);
-    if (again) again.focus();
-  }
+  refill(list, ...(nodes.length ? nodes : [make('p', {textContent: 'The trash is empty.'})]));
 };
 watch('value', () => { asked = null; draw(); });
 draw();
