@@ -12,6 +12,7 @@ from spectral_diffusion.ledger import Claim, free_slots
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.open_jobs import concepts_in_training
+from spectral_diffusion.studio.parts.reading import why_unread
 
 if TYPE_CHECKING:
     from spectral_diffusion.diffusion.facts import BaseFacts
@@ -122,10 +123,13 @@ def read_board(desk: Desk) -> Board:
     """The columns of the model as they are now.
 
     Raises:
-        InputError: The model was not read yet, or the ledger is damaged.
+        InputError: The model was not read yet, or could not be; or the ledger is damaged.
     """
     facts = desk.studio.facts
     if facts is None:
+        fault = why_unread(desk.studio.ask_for_facts())
+        if fault is not None:
+            raise InputError(f"the model could not be read: {fault}", "try again in Slots or in Model")
         raise InputError("the model has not been read yet", "wait until a worker has read it; it takes some seconds")
     claims = desk.ledger.holders()
     here = [claim for claim in claims if claim.on_base(facts.fingerprints)]

@@ -12,7 +12,7 @@ from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.model_facts import about_model, about_recipe, about_scorer, bytes_words, versions
 from spectral_diffusion.studio.own_worker import log_path
 from spectral_diffusion.studio.parts.chips import chips, pressed
-from spectral_diffusion.studio.parts.progress_line import progress_line
+from spectral_diffusion.studio.parts.reading import HINT, reading, reading_values, why_unread
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.toy_words import SUMMARY, example_prompts, known_words, taught_words
 
@@ -28,6 +28,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=320):
             gr.Markdown("#### The model")
+            unread = reading(shell.hint("model-read-again", HINT))
             model = gr.HTML("", elem_id="model-facts", css_template=_CSS, js_on_load=None)
             gr.Markdown("#### Its recipe")
             recipe = gr.HTML("", elem_id="model-recipe", css_template=_CSS, js_on_load=None)
@@ -59,19 +60,23 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             )
         shell.on(said.expand, _log, None, log, quiet=True)
         shell.on(look.click, _log, None, log, quiet=True)
-    outputs = [summary, model, recipe, now, timer]
+    outputs = [summary, *unread, model, recipe, now, timer]
     shell.refresh(tab, _values, None, outputs)
     shell.on(timer.tick, _values, None, outputs, quiet=True)
     shell.on(look.click, _values, None, outputs, quiet=True)
+    asked = shell.on(unread.again.click, _read_again, None, outputs, quiet=True)
+    # Somebody else may have asked a moment before.
+    shell.on(asked.failure, _values, None, outputs, quiet=True)
     shell.offer(describe, "model")
 
 
 def describe(desk: Desk) -> dict:
-    """Which model is loaded, its recipe, the machine, the workers and the versions, in words."""
+    """Which model is loaded or why it cannot be read, its recipe, the machine, the workers and the versions."""
     facts = desk.studio.facts
     return {
         "base": desk.studio.base,
         "known": facts is not None,
+        "fault": None if facts is not None else why_unread(desk.studio.ask_for_facts()),
         "model": {} if facts is None else about_model(facts),
         "recipe": _recipe(desk),
         "machine": _machine(desk),
@@ -83,18 +88,20 @@ def describe(desk: Desk) -> dict:
 def _values(desk: Desk) -> list[Any]:
     """The whole screen as it is now; the values of its outputs."""
     facts = desk.studio.facts
-    if facts is None:
-        reading = progress_line(desk.studio.ask_for_facts())
-        model = f'<p class="hint">A worker reads the model; this page follows by itself.</p>{reading}'
-    else:
-        model = _table(about_model(facts))
+    job = None if facts is not None else desk.studio.ask_for_facts()
     return [
         f'<p class="notice"><b>{html.escape(desk.studio.base)}</b>. {html.escape(_summary(desk))}</p>',
-        model,
+        *reading_values(job),
+        "" if facts is None else _table(about_model(facts)),
         _table(_recipe(desk)),
         _table(_machine(desk)),
-        gr.Timer(active=facts is None),
+        gr.Timer(active=job is not None and why_unread(job) is None),
     ]
+
+
+def _read_again(desk: Desk) -> list[Any]:
+    desk.studio.ask_for_facts(again=True)
+    return _values(desk)
 
 
 def _summary(desk: Desk) -> str:

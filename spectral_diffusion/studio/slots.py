@@ -24,7 +24,8 @@ from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import whole
 from spectral_diffusion.studio.holders import TABLE_CSS, Measurer, overlap_html, room_html, table_html
 from spectral_diffusion.studio.open_jobs import concepts_in_training
-from spectral_diffusion.studio.parts.progress_line import duration, in_words, progress_line
+from spectral_diffusion.studio.parts.progress_line import duration, in_words
+from spectral_diffusion.studio.parts.reading import HINT, reading, reading_values, why_unread
 from spectral_diffusion.studio.parts.strip import dropped, strip, strip_value, waiting_value
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE, recipe_of
 from spectral_diffusion.studio.shell import Shell
@@ -46,6 +47,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     offered = gr.State(None)
     timer = gr.Timer(POLL_SECONDS, active=False)
     gr.Markdown(_ABOUT, elem_classes="hint")
+    unread = reading(shell.hint("slots-read-again", HINT))
     room = gr.HTML("", elem_id="slots-room", js_on_load=None)
     shown = strip(elem_id=shell.hint("slots-strip", "The model's slots, from the largest singular values on."))
     with gr.Column(visible=False, elem_id="slots-offer") as offer:
@@ -90,7 +92,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             table = gr.HTML("", elem_id="slots-table", css_template=TABLE_CSS, js_on_load=None)
     gr.Markdown("#### Measured overlap")
     overlap = gr.HTML("", elem_id="slots-overlap", css_template=TABLE_CSS, js_on_load=None)
-    outputs = [shown, room, table, concept, offer, question, offered, mend, timer]
+    outputs = [shown, room, table, concept, offer, question, offered, mend, *unread, timer]
 
     def refresh(desk: Desk, chosen: Any) -> list[Any]:
         return _values(desk, chosen)
@@ -130,6 +132,10 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         told = f"The ledger knows the columns of {', '.join(noted)} now." if noted else "Nothing could be noted."
         return _values(desk, chosen, told)
 
+    def read_again(desk: Desk, chosen: Any) -> list[Any]:
+        desk.studio.ask_for_facts(again=True)
+        return _values(desk, chosen)
+
     def measure(desk: Desk) -> str:
         return overlap_html(measurer.measure(desk, read_board(desk))) if desk.studio.facts else ""
 
@@ -144,6 +150,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         shell.on(free.click, give_back, concept, outputs, quiet=True),
         shell.on(again.click, train_again, [concept, offered], outputs, quiet=True),
         shell.on(mend.click, note_all, concept, outputs, quiet=True),
+        shell.on(unread.again.click, read_again, concept, outputs, quiet=True),
     ]
     for change in changes:
         # What was refused shows how things are, which another page may have changed.
@@ -218,17 +225,17 @@ def _values(desk: Desk, chosen: Any, note: str = "", offer: Offer | None = None)
     """The whole screen as it is now; the values of its outputs."""
     if desk.studio.facts is None:
         job = desk.studio.ask_for_facts()
-        waits = "The model's spectrum has not been read yet. A worker does that once; this page follows by itself."
         return [
-            waiting_value(waits),
-            progress_line(job),
+            waiting_value("The slots are shown here once the model has been read."),
+            "",
             "",
             gr.Dropdown(choices=[], value=None),
             gr.Column(visible=False),
             "",
             None,
             gr.Button(visible=False),
-            gr.Timer(active=True),
+            *reading_values(job),
+            gr.Timer(active=why_unread(job) is None),
         ]
     board = read_board(desk)
     names, missing = board.concepts, lost(board)
@@ -241,6 +248,7 @@ def _values(desk: Desk, chosen: Any, note: str = "", offer: Offer | None = None)
         _question(desk, board, offer) if offer else "",
         offer,
         gr.Button(visible=bool(missing)),
+        *reading_values(None),
         gr.Timer(active=any(holding.state == "in training" for holding in board.holdings)),
     ]
 

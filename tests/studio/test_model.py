@@ -1,7 +1,6 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -167,11 +166,10 @@ def test_the_end_of_the_log_is_shown_line_by_line(desk: Desk):
     assert model._log(desk).endswith("\nlast")
 
 
-def test_before_the_model_was_read_the_screen_says_so_and_asks_again(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+def test_before_the_model_was_read_the_rest_of_the_screen_is_there(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Studio, "facts", None)
-    answer = model._values(desk)
-    assert "A worker reads the model" in answer[1]
-    assert cast(Any, answer[-1]).active is True
+    summary, _, _, facts, recipe, now, _ = model._values(desk)
+    assert "toybox" in summary and facts == "" and "rank 4" in recipe and "Main memory" in now
     told = model.describe(desk)
     assert (told["known"], told["model"]) == (False, {})
 

@@ -290,17 +290,6 @@ def test_programs_assign_and_release_by_name(desk: Desk):
     assert slots.release_slot(desk, "mug") == {"concept": "mug", "start": 4, "width": 2}
 
 
-def test_a_model_that_was_not_read_yet_is_said_and_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    job = desk.studio.ask_for_facts()
-    monkeypatch.setattr(Studio, "facts", None)
-    with pytest.raises(InputError, match="the model has not been read yet"):
-        read_board(desk)
-    answer = slots._values(desk, None)
-    assert "has not been read yet" in answer[0]["waits"]
-    assert job.title in answer[1]
-    assert answer[-1].active is True
-
-
 def test_a_rank_that_does_not_fit_is_said(desk: Desk):
     desk.studio.config = desk.studio.config.override({"training.rank": 16})
     board = read_board(desk)
