@@ -52,9 +52,7 @@ def build(shell: Shell) -> Choosing:
         empty="No picture yet: draw some in Create, or upload some below.",
         elem_id=shell.hint("score-pictures", "Tick the pictures to score, the newest first."),
     )
-    more = gr.Button(
-        "Older pictures", size="sm", visible=False, elem_id=shell.hint("score-more", "Show more pictures.")
-    )
+    more = shell.small_button("Older pictures", "score-more", "Show more pictures.", visible=False)
     files = gr.File(
         label="Pictures from elsewhere",
         file_count="multiple",

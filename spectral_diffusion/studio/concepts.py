@@ -50,17 +50,14 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             new = gr.Button(
                 "New concept", variant="primary", elem_id=shell.hint("concepts-new", "A thing of yours to be learned.")
             )
-            samples = gr.Button(
+            samples = shell.small_button(
                 "Put the sample concepts back",
-                size="sm",
-                elem_id=shell.hint("concepts-samples", "The three toys and their adapters, as far as they are gone."),
+                "concepts-samples",
+                "The three toys and their adapters, as far as they are gone.",
             )
         with gr.Column(scale=9, min_width=320):
-            undo = gr.Button(
-                "Bring it back",
-                size="sm",
-                visible=False,
-                elem_id=shell.hint("concepts-undo", "Take it out of the trash again."),
+            undo = shell.small_button(
+                "Bring it back", "concepts-undo", "Take it out of the trash again.", visible=False
             )
             with gr.Column(visible=False, elem_id="concepts-making") as making:
                 gr.Markdown("## New concept")
@@ -77,35 +74,33 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             with gr.Column(visible=False, elem_id="concepts-detail") as detail:
                 heading = gr.HTML("", js_on_load=None, elem_id="concepts-heading")
                 with gr.Row():
-                    train = gr.Button(
+                    train = shell.small_button(
                         "Train it",
+                        "concepts-train",
+                        "Go to Train. Its photographs are what is learned.",
                         variant="primary",
-                        size="sm",
                         scale=0,
                         min_width=150,
-                        elem_id=shell.hint("concepts-train", "Go to Train. Its photographs are what is learned."),
                     )
-                    draw = gr.Button(
+                    draw = shell.small_button(
                         "Draw with it",
-                        size="sm",
+                        "concepts-draw",
+                        "Go to Create with this concept ticked.",
                         scale=0,
                         min_width=150,
                         visible=False,
-                        elem_id=shell.hint("concepts-draw", "Go to Create with this concept ticked."),
                     )
-                    delete = gr.Button(
+                    delete = shell.small_button(
                         "Delete concept",
-                        size="sm",
+                        "concepts-delete",
+                        "Into the trash of Files. Its adapter stays.",
                         scale=0,
                         min_width=150,
                         variant="stop",
-                        elem_id=shell.hint("concepts-delete", "Into the trash of Files. Its adapter stays."),
                     )
                 with gr.Accordion("Name, token, class word and description", open=False, elem_id="concepts-words"):
                     words = concept_words.build(shell, "concepts")
-                    save = gr.Button(
-                        "Save", size="sm", elem_id=shell.hint("concepts-save", "Write what is in these four fields.")
-                    )
+                    save = shell.small_button("Save", "concepts-save", "Write what is in these four fields.")
                 zone = drop_zone(
                     _DROP,
                     accept=_ACCEPTED,

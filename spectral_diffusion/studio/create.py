@@ -149,9 +149,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         with gr.Column(scale=7, min_width=320):
             with gr.Column(elem_classes="while-open"):
                 status.render()
-                cancel = gr.Button(
-                    "Cancel", size="sm", elem_id=shell.hint("create-cancel", "End what is being drawn, and what waits.")
-                )
+                cancel = shell.small_button("Cancel", "create-cancel", "End what is being drawn, and what waits.")
             shown = history.build(shell, tab, controls)
 
     def refresh(desk: Desk, before: Any, written: Any, wanted: list[str] | None, watched: list[str]) -> list[Any]:

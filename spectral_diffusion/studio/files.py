@@ -45,25 +45,16 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                     download = gr.DownloadButton(
                         "Download", size="sm", elem_id=shell.hint("files-download", "Save the file on your machine.")
                     )
-                    draw = gr.Button(
-                        "Draw with it",
-                        size="sm",
-                        elem_id=shell.hint("files-draw", "Go to Create with this file ticked."),
-                    )
-                    delete = gr.Button(
-                        "Delete",
-                        size="sm",
-                        variant="stop",
-                        elem_id=shell.hint("files-delete", "Into the trash below. Its columns are free then."),
+                    draw = shell.small_button("Draw with it", "files-draw", "Go to Create with this file ticked.")
+                    delete = shell.small_button(
+                        "Delete", "files-delete", "Into the trash below. Its columns are free then.", variant="stop"
                     )
                 name = gr.Textbox(
                     label="File name",
                     max_length=120,
                     elem_id=shell.hint("files-name", "Of the file only: concepts and tokens in it stay as they are."),
                 )
-                rename = gr.Button(
-                    "Rename", size="sm", elem_id=shell.hint("files-rename", "Give the file the name written above.")
-                )
+                rename = shell.small_button("Rename", "files-rename", "Give the file the name written above.")
             with gr.Accordion("Fuse several into one file", open=False, elem_id="files-fusing"):
                 parts = cards(
                     strengths=True,
@@ -75,40 +66,33 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                     max_length=120,
                     elem_id=shell.hint("files-fused-name", "It lies among the adapters then."),
                 )
-                fuse = gr.Button(
+                fuse = shell.small_button(
                     "Fuse into a file",
+                    "files-fuse",
+                    "Write what is ticked as one file. The others stay.",
                     variant="primary",
-                    size="sm",
-                    elem_id=shell.hint("files-fuse", "Write what is ticked as one file. The others stay."),
                 )
     gr.Markdown("## Trash")
     trash = trash_list(elem_id=shell.hint("files-trash", "What was deleted, the newest first."))
     with gr.Row():
-        empty = gr.Button(
+        empty = shell.small_button(
             "Empty the trash",
-            size="sm",
+            "files-empty",
+            "Remove all of it for good; you are asked once more.",
             scale=0,
             min_width=180,
             variant="stop",
-            elem_id=shell.hint("files-empty", "Remove all of it for good; you are asked once more."),
         )
-        sure = gr.Button(
+        sure = shell.small_button(
             "Yes, remove everything for good",
-            size="sm",
+            "files-sure",
+            "There is no way back.",
             scale=0,
             min_width=240,
             variant="stop",
             visible=False,
-            elem_id=shell.hint("files-sure", "There is no way back."),
         )
-        keep = gr.Button(
-            "Keep it",
-            size="sm",
-            scale=0,
-            min_width=120,
-            visible=False,
-            elem_id=shell.hint("files-keep", "Remove nothing."),
-        )
+        keep = shell.small_button("Keep it", "files-keep", "Remove nothing.", scale=0, min_width=120, visible=False)
 
     shown = [state, table, chosen, known, download, name, trash, empty, sure, keep]
 

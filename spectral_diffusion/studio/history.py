@@ -63,23 +63,13 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
     with gr.Column(visible=False, elem_id="create-details") as details:
         facts = gr.HTML("", js_on_load=None, padding=True)
         with gr.Row():
-            reuse = gr.Button(
-                "Reuse settings", size="sm", elem_id=shell.hint("create-reuse", "Put all its settings back.")
-            )
-            vary = gr.Button(
-                "Vary the seed",
-                size="sm",
-                elem_id=shell.hint("create-vary", "Draw it again with the seeds that follow."),
-            )
-            score = gr.Button(
-                "Score", size="sm", elem_id=shell.hint("create-score", "Compare it with photographs and its prompt.")
-            )
+            reuse = shell.small_button("Reuse settings", "create-reuse", "Put all its settings back.")
+            vary = shell.small_button("Vary the seed", "create-vary", "Draw it again with the seeds that follow.")
+            score = shell.small_button("Score", "create-score", "Compare it with photographs and its prompt.")
             download = gr.DownloadButton(
                 "Download", size="sm", elem_id=shell.hint("create-download", "The PNG, with its settings inside.")
             )
-            delete = gr.Button(
-                "Delete", size="sm", variant="stop", elem_id=shell.hint("create-delete", "Into the trash of Files.")
-            )
+            delete = shell.small_button("Delete", "create-delete", "Into the trash of Files.", variant="stop")
         command = gr.Textbox(
             label="The same on the command line",
             interactive=False,
@@ -97,9 +87,7 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
         allow_preview=False,
         elem_id=shell.hint("create-history", "All your pictures, the newest first. Press one for its settings."),
     )
-    more = gr.Button(
-        "Older pictures", size="sm", visible=False, elem_id=shell.hint("create-more", "Show more of them.")
-    )
+    more = shell.small_button("Older pictures", "create-more", "Show more of them.", visible=False)
     dropped = gr.File(
         label="Drop a picture here to get its settings back",
         file_types=[".png"],

@@ -55,11 +55,11 @@ def build(shell: Shell) -> Editor:
                     "Paint over the concept. Training then counts it more than what is around it.", elem_classes="hint"
                 )
                 brush = mask_brush(elem_id=shell.hint("concepts-mask", "What belongs to the concept."))
-        remove = gr.Button(
+        remove = shell.small_button(
             "Remove this photograph",
-            size="sm",
+            "concepts-remove",
+            "Into the trash of Files, with its caption and mask.",
             variant="stop",
-            elem_id=shell.hint("concepts-remove", "Into the trash of Files, with its caption and mask."),
         )
     return Editor(panel, title, crop, brush, remove)
 

@@ -62,9 +62,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             )
             with gr.Column(elem_classes="while-open"):
                 status.render()
-                cancel = gr.Button(
-                    "Cancel", size="sm", elem_id=shell.hint("score-cancel", "End what is being scored, and what waits.")
-                )
+                cancel = shell.small_button("Cancel", "score-cancel", "End what is being scored, and what waits.")
             earlier = gr.Dropdown(
                 label="Result",
                 choices=[],

@@ -36,6 +36,16 @@ class Shell:
         self.hints[name] = text
         return name
 
+    def small_button(self, words: str, name: str, hint: str, **options: Any) -> gr.Button:
+        """A small button with what hovering over it explains.
+
+        Args:
+            words: What stands on it.
+            name, hint: As for `hint`.
+            options: As for `gr.Button`.
+        """
+        return gr.Button(words, size="sm", elem_id=self.hint(name, hint), **options)
+
     def on(
         self,
         trigger: Callable[..., Any],

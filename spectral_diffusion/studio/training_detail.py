@@ -59,34 +59,18 @@ def build(shell: Shell) -> Detail:
     with gr.Column(visible=False, elem_id="train-detail") as part:
         headline = gr.HTML("", css_template=_CSS, js_on_load=None)
         with gr.Row():
-            cancel = gr.Button(
-                "Cancel",
-                size="sm",
-                elem_id=shell.hint("train-cancel", "End it within seconds. It can be resumed where it was."),
+            cancel = shell.small_button(
+                "Cancel", "train-cancel", "End it within seconds. It can be resumed where it was."
             )
-            retry = gr.Button(
-                "Retry",
-                size="sm",
-                elem_id=shell.hint("train-retry", "Queue it again; it goes on from where it was."),
+            retry = shell.small_button("Retry", "train-retry", "Queue it again; it goes on from where it was.")
+            draw = shell.small_button("Draw it", "train-draw", "Go to Create with what was learned.", variant="primary")
+            score = shell.small_button(
+                "Score its samples", "train-score", "Go to Score with its sample pictures: did they get closer?"
             )
-            draw = gr.Button(
-                "Draw it",
-                size="sm",
-                variant="primary",
-                elem_id=shell.hint("train-draw", "Go to Create with what was learned."),
-            )
-            score = gr.Button(
-                "Score its samples",
-                size="sm",
-                elem_id=shell.hint("train-score", "Go to Score with its sample pictures: did they get closer?"),
-            )
-            remove = gr.Button(
+            remove = shell.small_button(
                 "Remove from the list",
-                size="sm",
-                elem_id=shell.hint(
-                    "train-remove",
-                    "Forget this job with its curve, its samples and its log. Adapters stay. Asks once more.",
-                ),
+                "train-remove",
+                "Forget this job with its curve, its samples and its log. Adapters stay. Asks once more.",
             )
         curve = curve_view(
             elem_id=shell.hint("train-curve", "The error of each step; dots jump, the line should fall.")
