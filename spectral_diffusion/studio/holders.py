@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.assignments import Board, Holding, lost
+from spectral_diffusion.studio.board import Board, Holding, lost
 from spectral_diffusion.studio.parts.strip import STATE_CSS, hue_numbers
 
 if TYPE_CHECKING:

@@ -8,18 +8,8 @@ import gradio as gr
 from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job import Job
-from spectral_diffusion.studio.assignments import (
-    Board,
-    assign,
-    assign_all,
-    check_free,
-    folder_of,
-    lost,
-    note_lost,
-    read_board,
-    release,
-    trained,
-)
+from spectral_diffusion.studio.assignments import assign, assign_all, check_free, folder_of, note_lost, release
+from spectral_diffusion.studio.board import Board, lost, read_board, trained
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import whole
 from spectral_diffusion.studio.holders import TABLE_CSS, Measurer, overlap_html, room_html, table_html

@@ -16,15 +16,8 @@ from spectral_diffusion.ledger import Claim
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio import slots
 from spectral_diffusion.studio.advanced import read_recipe
-from spectral_diffusion.studio.assignments import (
-    Board,
-    assign,
-    assign_all,
-    lost,
-    note_lost,
-    read_board,
-    release,
-)
+from spectral_diffusion.studio.assignments import assign, assign_all, note_lost, release
+from spectral_diffusion.studio.board import Board, lost, read_board
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.holders import Measurer, overlap_html, room_words, table_html

@@ -5,7 +5,7 @@ import pytest
 
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.spectrum import ColumnSlot
-from spectral_diffusion.studio.assignments import Board, Holding
+from spectral_diffusion.studio.board import Board, Holding
 from spectral_diffusion.studio.parts.strip import HUES, dropped, hue_numbers, strip_value, waiting_value
 from tests.studio.test_slots import FACTS
 

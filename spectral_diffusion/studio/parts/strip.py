@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.assignments import Board
+from spectral_diffusion.studio.board import Board
 from spectral_diffusion.studio.parts.nodes import NODES, told, told_text
 from spectral_diffusion.studio.parts.strip_script import HTML, SCRIPT
 
