@@ -1,10 +1,11 @@
 """The ledger of a store: a file in the workspace, or one elsewhere that the queue's database guards."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.adapters.summary import read_summary
 from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import Database
@@ -68,7 +69,7 @@ def release_vain(
     in_training: Collection[str] = (),
     half_trained_only: bool = False,
 ) -> None:
-    """Free the columns that a cancelled training holds without having made an adapter in them.
+    """Free the columns that a cancelled training holds without having brought an adapter to its place.
 
     Who trained a concept before keeps what that adapter has. A retry takes the same columns again if they are free.
 
@@ -77,8 +78,8 @@ def release_vain(
         folder: Its files.
         database: The queue's.
         in_training: Names of concepts that other jobs train: they keep their columns.
-        half_trained_only: Free only what a checkpoint of this job says to be its own: a job that ended long ago does
-            not undo what was reserved since.
+        half_trained_only: Free only what the job's own files say to be its own, see `claim_kept`: a job that ended long
+            ago does not undo what was reserved since.
 
     Raises:
         InputError: The ledger cannot be read or written.
@@ -88,28 +89,39 @@ def release_vain(
     ledger = ledger_of(folder.store, database, folder.path, spec.home)
     for name in (concept.name for concept in spec.concepts):
         finished = _claim_of(folder.store, f"{spec.out}/{name}.safetensors", folder.path)
-        half = _half_trained(folder, name)
-        if name in in_training or (half_trained_only and half is None):
+        kept = claim_kept(folder, name)
+        if name in in_training or (half_trained_only and kept is None):
             continue
         # Who ended before the first checkpoint tells by what was trained before which base it was.
-        known = half or finished
+        known = kept or finished
         if known is None:
             continue
         held = next(
             (claim for claim in ledger.holders() if claim.concept == name and claim.on_base(known.fingerprints)), None
         )
-        if held is None or (half is not None and held.slot != half.slot):
+        if held is None or (kept is not None and held.slot != kept.slot):
             continue
         if finished is None or finished.slot != held.slot:
             ledger.give_back(name, known.fingerprints, finished)
 
 
-def _half_trained(folder: JobFolder, name: str) -> Claim | None:
-    """What a job's checkpoint of a concept holds, if there is one."""
-    try:
+def claim_kept(folder: JobFolder, name: str) -> Claim | None:
+    """The columns that a job has of a concept, if any: of its checkpoint, or of its adapter that is not at its place.
+
+    Of several concepts the first may be done when the next one is cancelled or fails.
+    """
+    with suppress(InputError):
         return read_claim(folder.work / FOLDER / f"{name}.safetensors")
-    except InputError:
-        return None
+    with suppress(InputError):
+        (part,) = read_summary(folder.work / f"{name}.safetensors")
+        return Claim(
+            concept=part.name,
+            base=part.base_name,
+            fingerprints=part.fingerprints,
+            start=part.slot.start,
+            width=part.slot.width,
+        )
+    return None
 
 
 def _claim_of(store: Store, name: str, scratch: Path) -> Claim | None:

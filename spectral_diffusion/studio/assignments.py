@@ -42,9 +42,10 @@ def assign(desk: Desk, concept: str, slot: int | Literal["auto"]) -> ColumnSlot:
     half = next((holding for holding in board.of(concept) if holding.state == "half-trained"), None)
     if half is not None:
         if slot != "auto" and board.columns(slot) != half.slot:
+            again = "try its training again in Train" if half.ended else "go on with its training"
             raise SlotError(
                 f"{concept} is half-trained in {half.slot}: its checkpoint changes these and no others",
-                "go on with its training, or release it first to begin anew elsewhere",
+                f"{again}, or release it first to begin anew elsewhere",
             )
         return half.slot
     return _claim(desk, board, concept, board.rank, slot, (summary.token if summary else None) or None)

@@ -11,6 +11,7 @@ from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.ledger import free_slots
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.ended_trainings import ended_trainings
 from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.parts.reading import why_unread
 
@@ -31,6 +32,7 @@ class Holding:
         files: The adapter files that change these columns.
         token: The concept's token, where it is known.
         is_noted: Whether the ledger says so; columns of adapter files are held whatever it says.
+        ended: How the concept's last training ended, where that made no adapter in these columns.
     """
 
     concept: str
@@ -39,6 +41,17 @@ class Holding:
     files: tuple[str, ...] = ()
     token: str | None = None
     is_noted: bool = True
+    ended: Literal["failed", "cancelled"] | None = None
+
+    @property
+    def words(self) -> str:
+        """The state, and what can be done where it waits for somebody."""
+        if self.ended is None:
+            return "half-trained (checkpoint)" if self.state == "half-trained" else self.state
+        again = "retry" if self.ended == "failed" else "resume"
+        if self.state == "half-trained":
+            return f"training {self.ended}: {again} or remove it in Train"
+        return f"reserved, and its training {self.ended}: {again} it in Train, or release it"
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,7 @@ class Board:
                     "start": holding.slot.start,
                     "width": holding.slot.width,
                     "state": holding.state,
+                    "ended": holding.ended,
                     "files": list(holding.files),
                     "noted": holding.is_noted,
                 }
@@ -122,7 +136,7 @@ def read_board(desk: Desk) -> Board:
     """The columns of the model as they are now.
 
     Raises:
-        InputError: The model was not read yet, or could not be; or the ledger is damaged.
+        InputError: The model was not read yet, or could not be; the ledger is damaged, or the queue cannot be reached.
     """
     facts = desk.studio.facts
     if facts is None:
@@ -134,14 +148,20 @@ def read_board(desk: Desk) -> Board:
     here = [claim for claim in claims if claim.on_base(facts.fingerprints)]
     held, tokens = _in_files(desk, facts.fingerprints)
     half, training = set(_half_trained(desk, facts.fingerprints)), concepts_in_training(desk)
+    empty = {claim.concept for claim in here if (claim.concept, claim.slot) not in held}.difference(training)
+    ended = ended_trainings(desk, empty)
     holdings = []
     for claim in here:
         key = claim.concept, claim.slot
-        files = held.pop(key, [])
-        state: HoldingState = "trained" if files else "half-trained" if key in half else "reserved"
+        files, left = held.pop(key, []), ended.get(claim.concept)
+        is_kept = left is not None and left.keeps(claim)
+        state: HoldingState = "trained" if files else "half-trained" if is_kept or key in half else "reserved"
         if claim.concept in training:
             state = "in training"
-        holdings.append(Holding(*key, state, tuple(files), claim.token or tokens.get(key)))
+        if state == "half-trained" and not is_kept:
+            left = None
+        token = claim.token or tokens.get(key)
+        holdings.append(Holding(*key, state, tuple(files), token, ended=left.state if left else None))
     holdings += [Holding(*key, "trained", tuple(files), tokens.get(key), False) for key, files in held.items()]
     having = {holding.concept for holding in holdings}
     return Board(

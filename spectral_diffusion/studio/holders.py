@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 MEASURED_LIMIT = 16
 """So many adapters are compared at once: all of them are read."""
 _KEPT = 32
-_STATES = {
-    "trained": "trained",
-    "in training": "in training",
-    "half-trained": "half-trained (checkpoint)",
-    "reserved": "reserved",
-}
 TABLE_CSS = (
     STATE_CSS
     + """
@@ -149,7 +143,7 @@ def _row(board: Board, holding: Holding, hue: int) -> str:
     aligned = slot.width == board.rank and slot.start % board.rank == 0
     swatch = f'<span class="swatch hue-{hue} {holding.state.replace(" ", "-")}"></span>'
     token = f" {html.escape(holding.token)}" if holding.token else ""
-    state = _STATES[holding.state]
+    state = holding.words
     if holding.files:
         state += f": {', '.join(holding.files)}"
     if not holding.is_noted:

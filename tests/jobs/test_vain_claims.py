@@ -100,6 +100,21 @@ def test_a_removed_training_leaves_neither_columns_nor_files(place: Place) -> No
     assert _held(place) == [] and not (place.root / "jobs" / job.id).exists()
 
 
+def test_a_concept_that_was_done_before_the_next_one_was_cancelled_frees_its_columns(place: Place) -> None:
+    specs = [place.train_spec(place.queue.store, name, steps=3) for name in ("red", "blue")]
+    both = specs[0].model_copy(update={"concepts": specs[0].concepts + specs[1].concepts})
+    job = place.queue.submit(lambda store: both, user="tester")
+    done = place.root / "jobs" / job.id / "work" / "red.safetensors"
+    with pytest.raises(Stopped):
+        do(place, job, Warm("cpu"), done.exists)
+    assert "red" in _held(place)
+    place.queue.cancel(job.id)
+    assert _held(place) == [] and done.exists()
+    place.queue.retry(job.id)
+    do(place, job, Warm("cpu"))
+    assert sorted(_held(place)) == ["blue", "red"]
+
+
 def test_columns_that_another_training_of_the_concept_needs_are_not_freed(place: Place) -> None:
     job, _ = _half_trained(place, "red")
     other = place.train("red", steps=7)

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from spectral_diffusion.diffusion.checkpoints import Checkpoint
 from spectral_diffusion.diffusion.facts import BaseFacts
 from spectral_diffusion.diffusion.library import delete_adapter
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.fusion import fuse_files
 from spectral_diffusion.jobs.database import Database
-from spectral_diffusion.jobs.queue import JobQueue
+from spectral_diffusion.jobs.job_folder import JobFolder
+from spectral_diffusion.jobs.queue import Job, JobQueue
 from spectral_diffusion.jobs.specs import TrainSpec
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.ledger import Claim
@@ -21,11 +23,13 @@ from spectral_diffusion.studio.board import Board, lost, read_board
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.holders import Measurer, overlap_html, room_words, table_html
+from spectral_diffusion.studio.parts.strip import strip_value
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE
 from spectral_diffusion.studio.studio import Studio
 from spectral_diffusion.workspace import Workspace
 from tests.adapters.making import FINGERPRINTS, make_adapter
 from tests.command_line import write_concept
+from tests.studio.failing import fail
 
 FACTS = BaseFacts(
     name="imaginary",
@@ -175,6 +179,94 @@ def test_a_concept_in_training_keeps_what_it_holds(desk: Desk):
         with pytest.raises(InputError, match="mug is in a training that has not ended; wait for it, or cancel"):
             change()
     assert assign_all(desk) == {"octo": ColumnSlot(0, 2), "rover": ColumnSlot(2, 2)}
+
+
+def ended_training(desk: Desk, name: str, number: int, *, why: str | None = "no memory", step: int = 0) -> Job:
+    """As if a training of the concept there had failed, or without a reason had been cancelled, after so many steps."""
+    desk.ledger.claim("imaginary", FINGERPRINTS, name, 2, 6, number, f"<{name}>")
+    job = slots.queue_again(desk, {"concept": name, "slot": number})
+    if step:
+        claim = Claim(concept=name, base="imaginary", fingerprints=FINGERPRINTS, start=2 * number, width=2)
+        place = JobFolder.of(desk.studio.queue.store, job.id).work / "checkpoints"
+        place.mkdir(parents=True)
+        Checkpoint(step, claim, {}, {}, {}).save(place / f"{name}.safetensors")
+    if why is not None:
+        return fail(desk.studio.queue, job, why)
+    # The worker had no time to free anything.
+    desk.studio.queue._client.cancel_workflow(job.id)
+    return desk.studio.queue.job(job.id)
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("no memory", "training failed: retry or remove it in Train"),
+        (None, "training cancelled: resume or remove it in Train"),
+    ],
+)
+def test_columns_that_an_ended_training_keeps_are_told_as_such(desk: Desk, why: str | None, words: str):
+    job = ended_training(desk, "mug", 3, why=why, step=5)
+    board = read_board(desk)
+    (held,) = board.of("mug")
+    assert (held.slot, held.state, held.words) == (ColumnSlot(6, 2), "half-trained", words)
+    assert words in table_html(board)
+    assert [drawn["words"] for drawn in strip_value(board)["ranges"]] == [words]
+    assert board.as_dict()["holders"][0]["ended"] == job.state
+    with pytest.raises(SlotError, match=r"mug is half-trained in columns 6-7: .*; try its training again in Train, or"):
+        assign(desk, "mug", 0)
+    assert assign(desk, "mug", "auto") == ColumnSlot(6, 2)
+    # What is said helps: it goes on there, or gives them back.
+    desk.studio.queue.retry(job.id)
+    assert states(read_board(desk)) == {"mug": (6, "in training")}
+    desk.studio.queue._client.cancel_workflow(job.id)
+    desk.studio.queue.remove(job.id)
+    assert read_board(desk).holdings == ()
+
+
+def test_columns_of_an_adapter_that_never_came_to_its_place_are_told_and_freed_too(desk: Desk):
+    job = ended_training(desk, "mug", 3)
+    work = JobFolder.of(desk.studio.queue.store, job.id).work
+    make_adapter("mug", 3).save(work / "mug.safetensors")
+    assert read_board(desk).of("mug")[0].words == "training failed: retry or remove it in Train"
+    desk.studio.queue.remove(job.id)
+    assert read_board(desk).holdings == ()
+
+
+def test_who_ended_before_the_first_checkpoint_is_reserved_and_says_why(desk: Desk):
+    job = ended_training(desk, "mug", 3)
+    (held,) = read_board(desk).of("mug")
+    assert (held.state, held.ended) == ("reserved", "failed")
+    assert held.words == "reserved, and its training failed: retry it in Train, or release it"
+    assert assign(desk, "mug", 4) == ColumnSlot(8, 2), "a reservation moves"
+    assert release(desk, "mug") == ColumnSlot(8, 2)
+    assert read_board(desk).holdings == ()
+    desk.studio.queue.remove(job.id)
+    assign(desk, "mug", 1)
+    assert read_board(desk).of("mug")[0].words == "reserved"
+
+
+def test_a_concept_that_was_trained_since_or_on_another_model_has_no_failed_training(desk: Desk):
+    ended_training(desk, "mug", 3)
+    train(desk, "mug", 3)
+    assert read_board(desk).of("mug")[0].words == "trained"
+    desk.studio.config = desk.studio.config.override({"base": "another"})
+    ended_training(desk, "rover", 4)
+    assert read_board(desk).of("rover")[0].words == "reserved"
+
+
+def test_of_a_failed_training_of_somebody_else_nothing_is_told(tmp_path: Path):
+    queue = JobQueue(Database(f"sqlite:///{tmp_path / 'jobs.sqlite'}"), Store(str(tmp_path)))
+    (tmp_path / "shown").mkdir()
+    studio = Studio(Workspace(tmp_path), queue, Grants(tmp_path / "shown"), has_accounts=True)
+    studio.config = studio.config.override({"training.rank": 2})
+    studio._facts = FACTS
+    for user in ("ada", "ben"):
+        write_concept(tmp_path / "users" / user / "concepts" / "mug", "dog", 3)
+    ada, ben = Desk.of(studio, "ada"), Desk.of(studio, "ben")
+    ended_training(ada, "mug", 3, step=5)
+    assign(ben, "mug", 3)
+    assert [read_board(desk).of("mug")[0].ended for desk in (ada, ben)] == ["failed", None]
+    studio.close()
 
 
 def test_all_get_a_slot_until_none_is_left(desk: Desk):

@@ -24,9 +24,9 @@ def test_a_strip_holds_every_slot_with_its_energy_and_every_range_where_it_is():
     assert (value["rank"], value["capacity"], len(value["energy"])) == (2, 6, 6)
     assert value["energy"][0] == pytest.approx(0.5)
     assert value["energy"][5] is None
-    assert [(r["concept"], r["start"], r["width"], r["state"]) for r in value["ranges"]] == [
-        ("octo", 4, 2, "reserved"),
-        ("wide", 5, 5, "trained"),
+    assert [(r["concept"], r["start"], r["width"], r["state"], r["words"]) for r in value["ranges"]] == [
+        ("octo", 4, 2, "reserved", "reserved"),
+        ("wide", 5, 5, "trained", "trained"),
     ]
     assert [item["concept"] for item in value["without"]] == ["mug"]
     assert value["note"] == "moved"

@@ -52,6 +52,7 @@ def strip_value(board: Board, note: str = "") -> dict[str, Any]:
                 "start": holding.slot.start,
                 "width": holding.slot.width,
                 "state": holding.state,
+                "words": holding.words,
                 "hue": hues[holding.concept],
             }
             for holding in board.holdings

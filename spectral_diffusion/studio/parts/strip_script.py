@@ -79,7 +79,7 @@ const pieces = (range, lane, rows) => {
   const {rank} = props.value, inRow = perRow * rank, stop = range.start + range.width;
   for (let row = Math.floor(range.start / inRow); row * inRow < stop && row < rows.length; row++) {
     const from = Math.max(range.start, row * inRow), to = Math.min(stop, (row + 1) * inRow);
-    const words = `${range.concept}, columns ${range.start} to ${stop - 1}, ${range.state}`;
+    const words = `${range.concept}, columns ${range.start} to ${stop - 1}, ${range.words}`;
     const node = handle(range, words);
     node.dataset.start = range.start;
     if (from > range.start) { node.tabIndex = -1; node.setAttribute('aria-hidden', 'true'); }
