@@ -196,7 +196,7 @@ def _plan(
 def _plan_again(
     source: Path, base: str | None, places: Sequence[Path], asked: dict[str, Any], seed: int | None
 ) -> _Drawing:
-    from spectral_diffusion.diffusion.pipeline import find_adapters
+    from spectral_diffusion.diffusion.recorded_adapters import find_adapters
 
     settings = _settings(source, base, asked, seed)
     names = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "width_px", "height_px")

@@ -17,14 +17,13 @@ from spectral_diffusion.diffusion.base import Base, load_base
 from spectral_diffusion.diffusion.pipeline import (
     GeneratedImage,
     RepeatWarning,
-    find_adapters,
     generate,
     read_settings,
     repeat,
     save_generated,
 )
 from spectral_diffusion.diffusion.settings import SETTINGS_KEY, AdapterRecord, GenerationSettings, hash_adapter
-from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
+from spectral_diffusion.errors import BaseMismatchError, InputError
 from spectral_diffusion.fusion import FusedAdapter, fuse
 from spectral_diffusion.images import read_png_text, save_png
 from spectral_diffusion.spectrum import ColumnSlot
@@ -200,42 +199,6 @@ def test_renamed_tokens_and_factor_scales_are_repeated(tmp_path: Path, base: Bas
     picture = generate(base, renamed, "a <first>", **SMALL)[0]
     (again,) = repeat(picture.settings, base, [tmp_path])
     assert again.image.tobytes() == picture.image.tobytes()
-
-
-def test_a_missing_or_changed_concept_is_named(tmp_path: Path, base: Base, fused: FusedAdapter):
-    settings = generate(base, fused, "a <one>", **SMALL)[0].settings
-    fused.parts[0].adapter.save(tmp_path / "one.safetensors")
-    with pytest.raises(InputError, match=r"concept two, .* is not in"):
-        repeat(settings, base, [tmp_path])
-    random_adapter(base, "two", slot=ColumnSlot(4, 4), seed=3).save(tmp_path / "two.safetensors")
-    with pytest.raises(InputError, match=r"concept two in .*two\.safetensors has changed"):
-        repeat(settings, base, [tmp_path / "one.safetensors", tmp_path / "two.safetensors"])
-    (tmp_path / "notes.safetensors").write_text("not an adapter")
-    with pytest.raises(AdapterFileError, match=r"notes\.safetensors"):
-        find_adapters(settings.adapters, [tmp_path / "notes.safetensors"])
-
-
-def test_settings_that_name_other_tokens_than_the_concept_has_are_refused_in_words(
-    tmp_path: Path, base: Base, fused: FusedAdapter
-):
-    fused.save(tmp_path / "both.safetensors")
-    one, two = (AdapterRecord.of(part) for part in fused.parts)
-    for tokens in ((), ("<one>", "<more>")):
-        with pytest.raises(InputError, match=rf"{len(tokens)} tokens for the concept one, which has 1; give the PNG"):
-            find_adapters([one.model_copy(update={"tokens": tokens}), two], [tmp_path])
-
-
-def test_a_named_file_that_the_picture_does_not_need_is_not_passed_over(
-    tmp_path: Path, base: Base, fused: FusedAdapter
-):
-    one = AdapterRecord.of(fused.parts[0])
-    for part in fused.parts:
-        part.adapter.save(tmp_path / f"{part.adapter.name}.safetensors")
-    assert find_adapters([one], [tmp_path, tmp_path / "one.safetensors"])
-    for records in ([one], []):
-        with pytest.raises(InputError, match=r"two\.safetensors holds no concept"):
-            find_adapters(records, [tmp_path, tmp_path / "two.safetensors"])
-    assert find_adapters([], [tmp_path]) is None
 
 
 def test_several_seeds_are_repeated_with_progress(base: Base):
