@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,8 +20,10 @@ from spectral_diffusion.fusion.fused import PARTS_LIMIT, STRENGTH_LIMIT
 
 SETTINGS_KEY = "spectral_diffusion"
 PARAMETERS_KEY = "parameters"
+SHEET_KEY = "spectral_diffusion_sheet"
 SETTINGS_LIMIT_CHARACTERS = 2**20
 """More than 256 adapters with two prompts of full length need."""
+Kind = TypeVar("Kind", bound=BaseModel)
 Strength = Annotated[float, Field(ge=-STRENGTH_LIMIT, le=STRENGTH_LIMIT, allow_inf_nan=False)]
 _SAMPLER_LABELS = {"dpm-solver++": "DPM++ 2M"}
 
@@ -124,16 +126,7 @@ class GenerationSettings(BaseModel):
                 "the picture holds no settings of spectral-diffusion",
                 "give a PNG as it was saved; editors and messengers drop its text",
             )
-        told = text[SETTINGS_KEY]
-        if len(told) > SETTINGS_LIMIT_CHARACTERS:
-            raise InputError(f"the picture's settings have {len(told):,} characters", "give the PNG as it was saved")
-        try:
-            return cls.model_validate_json(told)
-        except ValidationError as error:
-            raise InputError(
-                f"the picture's settings are damaged or of a newer version ({_faults(error)})",
-                "update spectral-diffusion, or give the PNG as it was saved",
-            ) from error
+        return _read(cls, text[SETTINGS_KEY])
 
     @property
     def file_stem(self) -> str:
@@ -173,6 +166,34 @@ class GenerationSettings(BaseModel):
         return f"{self.prompt}{negative}\n" + ", ".join(f"{key}: {value}" for key, value in facts.items())
 
 
+class SheetSettings(BaseModel):
+    """What a sheet of many pictures keeps to begin again from. It has a place of its own: a sheet is no picture drawn.
+
+    Args:
+        over: What the pictures differ in, in words.
+        first: What the first of them was drawn from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    over: tuple[Line, ...] = Field(default=(), max_length=20)
+    first: GenerationSettings
+
+    @classmethod
+    def from_png_text(cls, text: Mapping[str, str]) -> Self | None:
+        """The same out of a PNG's text; None where it is no sheet's.
+
+        Raises:
+            InputError: It is damaged or of a newer version.
+        """
+        return _read(cls, text[SHEET_KEY]) if SHEET_KEY in text else None
+
+    def to_png_text(self) -> dict[str, str]:
+        """Text for a PNG."""
+        return {SHEET_KEY: self.model_dump_json()}
+
+
 def file_stem(prompt: str, seed: int) -> str:
     """What a picture's file is called, without suffix: the words of the prompt, and the seed."""
     words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "picture"
@@ -201,6 +222,23 @@ def library_versions() -> dict[str, str]:
         "spectral_diffusion": __version__,
         **{name: version(name) for name in ("torch", "diffusers", "transformers")},
     }
+
+
+def _read(kind: type[Kind], told: str) -> Kind:
+    """Settings out of a PNG's text.
+
+    Raises:
+        InputError: They are damaged or of a newer version.
+    """
+    if len(told) > SETTINGS_LIMIT_CHARACTERS:
+        raise InputError(f"the picture's settings have {len(told):,} characters", "give the PNG as it was saved")
+    try:
+        return kind.model_validate_json(told)
+    except ValidationError as error:
+        raise InputError(
+            f"the picture's settings are damaged or of a newer version ({_faults(error)})",
+            "update spectral-diffusion, or give the PNG as it was saved",
+        ) from error
 
 
 def _faults(error: ValidationError) -> str:

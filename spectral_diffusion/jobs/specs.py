@@ -164,6 +164,14 @@ class GridSpec(Values):
         """The job in a few words."""
         return f"draw a grid of {len(self.cells)} pictures"
 
+    @property
+    def over(self) -> tuple[str, ...]:
+        """What the pictures differ in, in words."""
+        words = {"strengths": "strength", "guidance_scale": "guidance", "width_px": "width", "height_px": "height"}
+        told = [{**cell.model_dump(exclude={"label"}), "strengths": self.strengths_of(cell)} for cell in self.cells]
+        differing = [name for name in told[0] if len({each[name] for each in told}) > 1]
+        return tuple(words.get(name, name.replace("_", " ")) for name in differing)
+
     def strengths_of(self, cell: GridCell) -> tuple[float | None, ...]:
         """Of each adapter in a cell."""
         return cell.strengths or tuple(adapter.strength for adapter in self.fusing.adapters)

@@ -8,10 +8,10 @@ from typing import Any
 
 from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.base import Base
-from spectral_diffusion.diffusion.pipeline import GeneratedImage, generate, save_generated
+from spectral_diffusion.diffusion.pipeline import GeneratedImage, generate, read_settings, save_generated
 from spectral_diffusion.diffusion.samples import sampler
 from spectral_diffusion.diffusion.scoring import score_pictures
-from spectral_diffusion.diffusion.settings import file_stem
+from spectral_diffusion.diffusion.settings import SheetSettings, file_stem
 from spectral_diffusion.diffusion.trainer import StepReport, check_place, claims_in, train_concepts
 from spectral_diffusion.images import read_image, save_png
 from spectral_diffusion.jobs.database import Database
@@ -281,7 +281,8 @@ def _grid(spec: GridSpec, tools: Tools) -> Outcome:
         captions=[cell.label for cell in spec.cells],
         heading=spec.heading,
     )
-    save_png(drawn, tools.folder.work / sheet, {GRID_KEY: json.dumps(_shown_in(spec, base))})
+    kept = SheetSettings(over=spec.over, first=read_settings(tools.folder.work / names[0]))
+    save_png(drawn, tools.folder.work / sheet, {GRID_KEY: json.dumps(_shown_in(spec, base)), **kept.to_png_text()})
     files = {name: f"{spec.out}/{name}" for name in (sheet, *names)}
     pictures = [
         {

@@ -7,14 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.studio.controls import Controls, shown_drawing
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing
 from spectral_diffusion.studio.events import sentence
-from spectral_diffusion.studio.restoring import from_picture
+from spectral_diffusion.studio.restoring import from_picture, settings_in
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.trash import Trash
 
@@ -217,7 +216,7 @@ def _selected(desk: Desk, kept: dict[str, Any]) -> Path:
 def _details(desk: Desk, name: str) -> list[Any]:
     path = desk.picture(name)
     try:
-        settings = read_settings(path)
+        settings, notes = settings_in(path)
         drawing, _ = from_picture(desk, path)
     except InputError as error:
         words = f"<p><b>{html.escape(path.name)}</b></p><p class='hint'>{html.escape(error.what)}</p>"
@@ -238,9 +237,10 @@ def _details(desk: Desk, name: str) -> list[Any]:
         for key, value in rows.items()
         if value != ""
     )
+    told = "".join(f"<p class='notice'>{html.escape(sentence(note))}.</p>" for note in notes)
     return [
         gr.Column(visible=True),
-        f"<div class='scroll'><table>{body}</table></div>",
+        f"{told}<div class='scroll'><table>{body}</table></div>",
         drawing.command_line(desk),
         gr.DownloadButton(value=desk.show(path)),
     ]

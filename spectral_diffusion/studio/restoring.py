@@ -4,24 +4,39 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from spectral_diffusion.diffusion.pipeline import read_settings
-from spectral_diffusion.diffusion.settings import GenerationSettings, hash_adapter
+from spectral_diffusion.diffusion.settings import GenerationSettings, SheetSettings, hash_adapter
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedPart, load_fused
+from spectral_diffusion.images import read_png_text
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing
 from spectral_diffusion.studio.limits import GUIDANCE_LIMIT, SEED_LIMIT, STEPS_LIMIT
 from spectral_diffusion.studio.parts.cards import STRENGTH_LIMIT, Ticked
 
 
+def settings_in(path: Path) -> tuple[GenerationSettings, list[str]]:
+    """What a picture was drawn from; of a sheet that is its first picture, and what it is a sheet of is noted.
+
+    Raises:
+        InputError: It holds no settings.
+    """
+    text = read_png_text(path)
+    sheet = SheetSettings.from_png_text(text)
+    if sheet is None:
+        return GenerationSettings.from_png_text(text), []
+    over = f" over {' and '.join(sheet.over)}" if sheet.over else ""
+    return sheet.first, [f"it is a grid{over}: these are the settings of its first picture"]
+
+
 def from_picture(desk: Desk, path: Path) -> tuple[Drawing, list[str]]:
-    """What a picture was drawn from, with the person's own adapters; and what of it is not here.
+    """What a picture was drawn from, with the person's own adapters; and what of it is not here. See `settings_in`.
 
     Raises:
         InputError: It holds no settings, or was drawn with another base.
     """
-    settings = read_settings(path)
-    found, notes = _adapters_of(desk, settings)
+    settings, notes = settings_in(path)
+    found, missing = _adapters_of(desk, settings)
+    notes += missing
     facts = desk.studio.facts
     if facts is not None and dict(facts.fingerprints) != settings.fingerprints:
         notes.append(f"it was drawn with the base {settings.base}, and the one here is another: it will differ")

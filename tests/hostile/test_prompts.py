@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spectral_diffusion.config import load_config
-from spectral_diffusion.diffusion.settings import SETTINGS_KEY, GenerationSettings
+from spectral_diffusion.diffusion.settings import SETTINGS_KEY, SHEET_KEY, GenerationSettings, SheetSettings
 from spectral_diffusion.errors import InputError
 from tests.command_line import call
 from tests.hostile.case import check_refusal, tree
@@ -45,9 +45,25 @@ def test_a_concept_of_a_picture_beyond_its_bounds(field: str, value: Any) -> Non
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_what_lies_where_settings_should_be(name: str) -> None:
-    with pytest.raises(InputError) as refusal:
-        GenerationSettings.from_png_text({SETTINGS_KEY: TEXTS[name]})
-    check_refusal(refusal.value, ("settings",))
+    for kind, key in ((GenerationSettings, SETTINGS_KEY), (SheetSettings, SHEET_KEY)):
+        with pytest.raises(InputError) as refusal:
+            kind.from_png_text({key: TEXTS[name]})
+        check_refusal(refusal.value, ("settings",))
+
+
+def test_a_sheet_beyond_its_bounds() -> None:
+    told = {"over": ["seed"], "first": SOUND}
+    assert SheetSettings.from_png_text({SHEET_KEY: json.dumps(told)}) is not None
+    for wrong in (
+        {"over": ["a\nb"]},
+        {"over": ["x"] * 21},
+        {"over": "seed"},
+        {"first": {**SOUND, "seed": -1}},
+        {"cells": 1},
+    ):
+        with pytest.raises(InputError) as refusal:
+            SheetSettings.from_png_text({SHEET_KEY: json.dumps({**told, **wrong})})
+        check_refusal(refusal.value, ())
 
 
 @pytest.mark.timeout(60)

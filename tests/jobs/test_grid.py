@@ -11,6 +11,7 @@ from PIL import Image
 
 from spectral_diffusion.diffusion.base import Base, load_base
 from spectral_diffusion.diffusion.pipeline import generate, read_settings
+from spectral_diffusion.diffusion.settings import SheetSettings
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.fusion import fuse_files, load_fused
 from spectral_diffusion.images import read_png_text
@@ -101,6 +102,11 @@ def test_every_cell_is_the_picture_of_its_settings_and_the_sheet_holds_the_job(
     assert (shown["base"], shown["columns"], shown["heading"]) == (base.name, 3, "<red> & <blue>")
     assert shown["column_labels"] == ["A", "B", "A + B"] and shown["row_labels"] == []
     assert [adapter["strength"] for adapter in shown["adapters"]] == [0.5, 1.0]
+    over = ("prompt", "seed", "width", "height", "strength")
+    first = read_settings(work / names[0])
+    assert SheetSettings.from_png_text(read_png_text(work / sheet)) == SheetSettings(over=over, first=first)
+    with pytest.raises(InputError, match="holds no settings"):
+        read_settings(work / sheet)
     progress = place.queue.job(job.id).progress
     assert (progress.step, progress.steps) == (8, 8)
 

@@ -1,6 +1,5 @@
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,32 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from spectral_diffusion.diffusion.pipeline import GeneratedImage, save_generated
-from spectral_diffusion.diffusion.settings import AdapterRecord, GenerationSettings, library_versions
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.fusion import fuse_files
+from spectral_diffusion.images import save_png
 from spectral_diffusion.jobs.specs import GenerateSpec, GridSpec
 from spectral_diffusion.studio import programs
 from spectral_diffusion.studio.axes import AXES, Axis, axis_example
 from spectral_diffusion.studio.controls import adapter_cards, read_drawing, shown_drawing
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing, check_tokens, examples, in_plain_words
-from spectral_diffusion.studio.guard.cache import private_cache
-from spectral_diffusion.studio.guard.grants import Grants
-from spectral_diffusion.studio.limits import SEED_LIMIT
-from spectral_diffusion.studio.parts.cards import STRENGTH_LIMIT, Ticked
-from spectral_diffusion.studio.restoring import from_picture
-from tests.studio.pages import make_studio
+from spectral_diffusion.studio.parts.cards import Ticked
+from tests.studio.desks import desk_in
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A new workspace: the samples with their trained adapters are there."""
-    folder = tmp_path_factory.mktemp("drawing")
-    with private_cache(folder / "cache") as cache:
-        studio = make_studio(Grants(cache), folder / "workspace", has_accounts=False)
-        yield Desk.of(studio, None)
-        studio.close()
+    with desk_in(tmp_path_factory.mktemp("drawing"), has_samples=True) as desk:
+        yield desk
 
 
 def _drawing(**changes: Any) -> Drawing:
@@ -48,20 +38,6 @@ def _drawing(**changes: Any) -> Drawing:
         seed=7,
     )
     return replace(wish, **changes)
-
-
-def _picture(desk: Desk, path: Path, **changes: Any) -> Path:
-    fused = fuse_files([(desk.workspace.adapters / "octo.safetensors", 1.0)])
-    settings = GenerationSettings.checked(
-        **{
-            "prompt": "a photo of <octo>", "negative_prompt": "", "seed": 3, "steps": 5, "guidance_scale": 2.0,
-            "sampler": "dpm-solver++", "width_px": 64, "height_px": 64, "base": "toybox", "fingerprints": {},
-            "adapters": tuple(AdapterRecord.of(part) for part in fused.parts), "device": "cpu", "dtype": "float32",
-            "versions": library_versions(), **changes,
-        }
-    )  # fmt: skip
-    save_generated(GeneratedImage(Image.new("RGB", (64, 64)), settings), path)
-    return path
 
 
 def test_a_drawing_becomes_a_job_with_the_adapter_files_and_their_strengths(desk: Desk):
@@ -133,49 +109,6 @@ def test_a_drawing_and_the_controls_say_the_same(desk: Desk):
     assert read_drawing(desk, *shown_drawing(desk, wish)) == wish
 
 
-def test_a_picture_gives_its_drawing_back(desk: Desk, tmp_path: Path):
-    drawing, notes = from_picture(desk, _picture(desk, tmp_path / "a.png"))
-    assert notes == []
-    assert drawing == Drawing((Ticked("octo.safetensors", 1.0),), "a photo of <octo>", "", 64, 64, 5, 2.0, 3)
-
-
-def test_what_the_page_cannot_show_of_a_picture_is_told(desk: Desk, tmp_path: Path):
-    fused = fuse_files([(desk.workspace.adapters / "octo.safetensors", 5.0)])
-    strong = tuple(AdapterRecord.of(part) for part in fused.parts)
-    path = _picture(desk, tmp_path / "a.png", adapters=strong, steps=900, seed=2**60)
-    drawing, notes = from_picture(desk, path)
-    assert drawing.adapters == (Ticked("octo.safetensors", STRENGTH_LIMIT),)
-    assert drawing.seed == SEED_LIMIT and drawing.steps == 100
-    assert len(notes) == 3
-
-
-def test_a_picture_of_a_fused_file_ticks_that_file(desk: Desk, tmp_path: Path):
-    place = desk.workspace.adapters
-    both = fuse_files([(place / "shelly.safetensors", 0.5), (place / "spot.safetensors", 1.0)])
-    (place / "shelly.safetensors").rename(tmp_path / "away")
-    both.save(place / "both.safetensors")
-    try:
-        twice = fuse_files([(place / "both.safetensors", 2.0)])
-        path = _picture(desk, tmp_path / "b.png", adapters=tuple(AdapterRecord.of(part) for part in twice.parts))
-        drawing, notes = from_picture(desk, path)
-        assert (drawing.adapters, notes) == ((Ticked("both.safetensors", 2.0),), [])
-    finally:
-        (place / "both.safetensors").unlink()
-        (tmp_path / "away").rename(place / "shelly.safetensors")
-
-
-def test_a_concept_that_is_not_here_and_a_file_that_is_damaged_are_told_and_hinder_nothing(desk: Desk, tmp_path: Path):
-    path = _picture(desk, tmp_path / "a.png")
-    place = desk.workspace.adapters / "octo.safetensors"
-    content = place.read_bytes()
-    try:
-        place.write_bytes(content[:-8] + b"\xff" * 8)
-        drawing, notes = from_picture(desk, path)
-        assert drawing.adapters == () and "octo is not among your adapters" in notes[0]
-    finally:
-        place.write_bytes(content)
-
-
 def test_words_of_plain_prompts_have_their_article(desk: Desk):
     told = in_plain_words("<octo> and <spot> and <who>", desk.adapters(), keep={"<spot>"})
     assert told == "an octopus and <spot> and <who>"
@@ -234,7 +167,8 @@ def test_only_pictures_of_theirs_are_pictures(desk: Desk, name: str):
 
 
 def test_a_picture_is_there_until_it_goes(desk: Desk):
-    path = _picture(desk, desk.workspace.images / "grids" / "here.png")
+    path = desk.workspace.images / "grids" / "here.png"
+    save_png(Image.new("RGB", (64, 64)), path)
     assert desk.has_picture("grids/here.png") and desk.picture("grids/here.png") == path
     path.unlink()
     assert not desk.has_picture("grids/here.png")

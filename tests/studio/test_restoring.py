@@ -1,0 +1,115 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from spectral_diffusion.diffusion.settings import AdapterRecord, GenerationSettings, SheetSettings
+from spectral_diffusion.errors import InputError
+from spectral_diffusion.fusion import fuse_files
+from spectral_diffusion.images import save_png
+from spectral_diffusion.studio import history
+from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.drawing import Drawing
+from spectral_diffusion.studio.limits import SEED_LIMIT
+from spectral_diffusion.studio.parts.cards import STRENGTH_LIMIT, Ticked
+from spectral_diffusion.studio.restoring import from_picture
+from tests.studio.desks import desk_in, told_settings
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A new workspace: the samples with their trained adapters are there."""
+    with desk_in(tmp_path_factory.mktemp("restoring"), has_samples=True) as desk:
+        yield desk
+
+
+def _drawn(desk: Desk, **changes: Any) -> GenerationSettings:
+    """Settings of a picture that was drawn with octo."""
+    return told_settings(adapters=_records(desk, 1.0), **changes)
+
+
+def _records(desk: Desk, strength: float) -> tuple[AdapterRecord, ...]:
+    fused = fuse_files([(desk.workspace.adapters / "octo.safetensors", strength)])
+    return tuple(AdapterRecord.of(part) for part in fused.parts)
+
+
+def _saved(path: Path, told: GenerationSettings | SheetSettings) -> Path:
+    save_png(Image.new("RGB", (64, 64)), path, told.to_png_text())
+    return path
+
+
+def test_a_picture_gives_its_drawing_back(desk: Desk, tmp_path: Path):
+    drawing, notes = from_picture(desk, _saved(tmp_path / "a.png", _drawn(desk)))
+    assert notes == []
+    assert drawing == Drawing((Ticked("octo.safetensors", 1.0),), "a photo of <octo>", "", 64, 64, 5, 2.0, 3)
+
+
+def test_what_the_page_cannot_show_of_a_picture_is_told(desk: Desk, tmp_path: Path):
+    path = _saved(tmp_path / "a.png", told_settings(adapters=_records(desk, 5.0), steps=900, seed=2**60))
+    drawing, notes = from_picture(desk, path)
+    assert drawing.adapters == (Ticked("octo.safetensors", STRENGTH_LIMIT),)
+    assert drawing.seed == SEED_LIMIT and drawing.steps == 100
+    assert len(notes) == 3
+
+
+def test_a_picture_of_a_fused_file_ticks_that_file(desk: Desk, tmp_path: Path):
+    place = desk.workspace.adapters
+    both = fuse_files([(place / "shelly.safetensors", 0.5), (place / "spot.safetensors", 1.0)])
+    (place / "shelly.safetensors").rename(tmp_path / "away")
+    both.save(place / "both.safetensors")
+    try:
+        twice = fuse_files([(place / "both.safetensors", 2.0)])
+        records = tuple(AdapterRecord.of(part) for part in twice.parts)
+        path = _saved(tmp_path / "b.png", told_settings(adapters=records))
+        drawing, notes = from_picture(desk, path)
+        assert (drawing.adapters, notes) == ((Ticked("both.safetensors", 2.0),), [])
+    finally:
+        (place / "both.safetensors").unlink()
+        (tmp_path / "away").rename(place / "shelly.safetensors")
+
+
+def test_a_concept_that_is_not_here_and_a_file_that_is_damaged_are_told_and_hinder_nothing(desk: Desk, tmp_path: Path):
+    path = _saved(tmp_path / "a.png", _drawn(desk))
+    place = desk.workspace.adapters / "octo.safetensors"
+    content = place.read_bytes()
+    try:
+        place.write_bytes(content[:-8] + b"\xff" * 8)
+        drawing, notes = from_picture(desk, path)
+        assert drawing.adapters == () and "octo is not among your adapters" in notes[0]
+    finally:
+        place.write_bytes(content)
+
+
+def test_a_sheet_gives_the_drawing_of_its_first_picture_back_and_says_so(desk: Desk, tmp_path: Path):
+    first = _drawn(desk)
+    sheet = _saved(tmp_path / "from a friend.png", SheetSettings(over=("seed", "strength"), first=first))
+    drawing, notes = from_picture(desk, sheet)
+    assert notes == ["it is a grid over seed and strength: these are the settings of its first picture"]
+    assert (drawing, []) == from_picture(desk, _saved(tmp_path / "first.png", first))
+    alone = _saved(tmp_path / "alone.png", SheetSettings(first=first))
+    assert from_picture(desk, alone)[1] == ["it is a grid: these are the settings of its first picture"]
+
+
+def test_what_is_missing_of_a_sheet_is_told_too(desk: Desk, tmp_path: Path):
+    sheet = SheetSettings(over=("seed",), first=_drawn(desk, steps=900))
+    _, notes = from_picture(desk, _saved(tmp_path / "sheet.png", sheet))
+    assert len(notes) == 2 and "steps is beyond 100" in notes[1]
+
+
+def test_a_sheet_of_the_history_shows_what_its_first_picture_was_drawn_from(desk: Desk):
+    path = desk.workspace.images / "grids" / "grid_0123abcd.png"
+    _saved(path, SheetSettings(over=("<i>",), first=_drawn(desk, seed=41)))
+    _, words, command, download = history._details(desk, desk.picture_name(path))
+    assert "It is a grid over &lt;i&gt;: these are the settings of its first picture." in words
+    assert "octo at 1" in words and "--seed 41" in command and Path(download.value["path"]).name == path.name
+
+
+def test_a_picture_without_settings_is_shown_and_gives_none_back(desk: Desk):
+    path = desk.workspace.images / "plain.png"
+    save_png(Image.new("RGB", (64, 64)), path)
+    _, words, command, _ = history._details(desk, "plain.png")
+    assert "holds no settings" in words and command == ""
+    with pytest.raises(InputError, match="holds no settings"):
+        from_picture(desk, path)
