@@ -17,34 +17,26 @@ from dbos import DBOS, DBOSClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from spectral_diffusion.errors import DiskFullError, InputError, SpectralDiffusionError
+from spectral_diffusion.jobs.attempts import Attempts, JobFailed
 from spectral_diffusion.jobs.database import POLLING_SECONDS, QUEUE, WORKFLOW, Database
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.membership import Expelled, Membership
 from spectral_diffusion.jobs.process import RunnerProcess, when_stdin_ends
-from spectral_diffusion.jobs.progress import Progress
 from spectral_diffusion.jobs.publishing import collect, publish
 from spectral_diffusion.jobs.registry import BEAT_SECONDS, Registry, WorkerRow
-from spectral_diffusion.jobs.specs import DemoSpec, Spec, TrainSpec, read_spec
+from spectral_diffusion.jobs.specs import TrainSpec, read_spec
 from spectral_diffusion.jobs.store import Store
 
 STOP_SECONDS = 7.0
 """How long a job may take to leave its files whole when the worker is asked to end."""
 CANCEL_SECONDS = 2.5
 """The same when it is cancelled."""
-CRASHES = 3
-"""So often in a row may a job end its process without having got any further."""
-FRUITLESS_ATTEMPTS = 50
-"""So often in a row may a job end its worker too, or whatever else ends it, without having got any further."""
 WAIT_SECONDS = 5.0
 """Between two looks at a disk that is full, or at a job that another process still holds."""
 COLLECT_SECONDS = 86_400.0
 """How often what nobody needs is looked for: a worker may run for months."""
 _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.25
-
-
-class JobFailed(Exception):
-    """A job cannot be done; the message says why and what to do."""
 
 
 class _GivenUp(Exception):
@@ -210,28 +202,15 @@ class Worker:
             raise JobFailed(str(error)) from error
         folder = JobFolder.of(self._store, job_id)
         self._note(f"job {job_id} begins: {spec.title}")
-        smaller, crashes, best, was_full = 0, 0, 0, False
+        attempts = Attempts(spec, folder)
         while True:
-            before = Progress.of(folder)
-            if before.fruitless >= FRUITLESS_ATTEMPTS:
-                raise JobFailed(f"it was begun {before.fruitless} times without getting any further; see its log")
-            order = {"do": "run", "job": job_id, "spec": text, "micro_batch_size": smaller}
+            attempts.check()
+            order = {"do": "run", "job": job_id, "spec": text, "micro_batch_size": attempts.micro_batch_size}
             try:
                 answer = self._ask(job_id, text, order)
             except EOFError:
-                how, killed = self._bury_runner()
-                now = Progress.of(folder)
-                crashes = 1 if now.furthest > best else crashes + 1
-                best = max(best, now.furthest)
-                folder.add_to_log(f"the process that did it {how}")
-                if crashes >= CRASHES:
-                    raise JobFailed(
-                        f"the process that did it {how}, {CRASHES} times at the same place; see its log, "
-                        "and whether this machine has enough memory"
-                    ) from None
-                # Once may be anything; twice at the same place is a system that is short of memory.
-                if killed and crashes > 1:
-                    smaller = _half_batch(spec)
+                how, was_killed = self._bury_runner()
+                attempts.crashed(how, was_killed=was_killed)
                 continue
             match answer["kind"]:
                 case "done":
@@ -242,14 +221,7 @@ class Worker:
                 case "memory":
                     # Only a new process gives back all that the old one held.
                     self._renew_runner()
-                    if was_full:
-                        rows = f", also with {smaller} rows of a batch at once" if smaller else ""
-                        raise JobFailed(
-                            f"there is not enough memory{rows} ({answer['message']}); use a smaller resolution or "
-                            "rank, or another device"
-                        )
-                    smaller, was_full = _half_batch(spec), True
-                    folder.add_to_log(f"begun again{f' with {smaller} rows of a batch at once' if smaller else ''}")
+                    attempts.ran_out_of_memory(answer["message"])
                 case "stopped":
                     self._give_up(job_id)
                 case _:
@@ -360,10 +332,3 @@ def run_worker(
     code = Worker(database, store, device=device, until_idle=until_idle, with_parent=with_parent, note=note).run()
     # DBOS would wait for a job that is left half done on purpose.
     os._exit(code)
-
-
-def _half_batch(spec: Spec) -> int:
-    """Half the rows of its batch, where it has one."""
-    if isinstance(spec, TrainSpec | DemoSpec):
-        return max(1, int(spec.config["training"]["batch_size"]) // 2)
-    return 0
