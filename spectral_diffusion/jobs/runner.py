@@ -151,7 +151,8 @@ def _run(
     is_out_of_memory: Callable[[BaseException], bool],
 ) -> dict[str, Any]:
     """One job."""
-    from spectral_diffusion.jobs.tasks import Stopped, Tools, run_task
+    from spectral_diffusion.jobs.tasks import run_task
+    from spectral_diffusion.jobs.tools import Stopped, Tools
 
     progress = ProgressWriter(folder.path)
     progress.tell(now=True, stage="starting")

@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.pipeline import GeneratedImage, generate, read_settings, save_generated
 from spectral_diffusion.diffusion.samples import sampler
@@ -14,10 +12,7 @@ from spectral_diffusion.diffusion.scoring import score_pictures
 from spectral_diffusion.diffusion.settings import SheetSettings, file_stem
 from spectral_diffusion.diffusion.trainer import StepReport, check_place, claims_in, train_concepts
 from spectral_diffusion.images import read_image, save_png
-from spectral_diffusion.jobs.database import Database
-from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.ledger import ledger_of
-from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.jobs.specs import (
     DemoSpec,
     DescribeSpec,
@@ -30,72 +25,13 @@ from spectral_diffusion.jobs.specs import (
 )
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.jobs.submission import kept_concepts
-from spectral_diffusion.jobs.warm import Warm
+from spectral_diffusion.jobs.tools import Outcome, Stopped, Tools
 from spectral_diffusion.ledger import Claim
 from spectral_diffusion.sheets import SHEET_PIXEL_LIMIT, labelled_grid
 from spectral_diffusion.workspace import Workspace
 
 GRID_KEY = "spectral_diffusion_grid"
 """Of the text in a sheet that says what it shows."""
-
-
-class Stopped(BaseException):
-    """The job was asked to stop."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a job is done with.
-
-    Args:
-        folder: Its files.
-        database: The queue's, which also guards the ledger where the store is no folder.
-        warm: What is at hand from the jobs before.
-        progress: Where it tells how far it is.
-        should_stop: Whether it was asked to stop; looked at often.
-        micro_batch_size: How many rows of a batch fit into memory at once; 0 is all.
-    """
-
-    folder: JobFolder
-    database: Database
-    warm: Warm
-    progress: ProgressWriter
-    should_stop: Callable[[], bool]
-    micro_batch_size: int = 0
-
-    @property
-    def store(self) -> Store:
-        """Where all files are."""
-        return self.folder.store
-
-    def check_stop(self) -> None:
-        """Go on only if nobody asked to stop.
-
-        Raises:
-            Stopped: Somebody did.
-        """
-        if self.should_stop():
-            raise Stopped
-
-    def recipe(self, values: dict[str, Any]) -> Config:
-        """A job's recipe, for the memory that there is."""
-        config = Config.model_validate(values)
-        return (
-            config.override({"training.micro_batch_size": self.micro_batch_size}) if self.micro_batch_size else config
-        )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a job made.
-
-    Args:
-        files: Where each file goes in the store, by where it lies in the job's `work/`.
-        answer: What the verb answers, as plain values.
-    """
-
-    files: dict[str, str]
-    answer: dict[str, Any] = field(default_factory=dict)
 
 
 def run_task(spec: Spec, tools: Tools) -> Outcome:

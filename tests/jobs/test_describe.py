@@ -6,7 +6,7 @@ from spectral_diffusion.config import load_config
 from spectral_diffusion.diffusion.facts import BaseFacts
 from spectral_diffusion.jobs.specs import priority
 from spectral_diffusion.jobs.submission import describe_spec
-from spectral_diffusion.jobs.tasks import Stopped
+from spectral_diffusion.jobs.tools import Stopped
 from spectral_diffusion.jobs.warm import Warm
 from tests.command_line import write_recipe
 from tests.jobs.tooling import do

@@ -20,7 +20,8 @@ from spectral_diffusion.jobs.adapter_set import AdapterSet
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import GenerateSpec, GridCell, GridSpec, build_spec
 from spectral_diffusion.jobs.submission import fusing_of, generate_spec, grid_spec
-from spectral_diffusion.jobs.tasks import GRID_KEY, Stopped
+from spectral_diffusion.jobs.tasks import GRID_KEY
+from spectral_diffusion.jobs.tools import Stopped
 from spectral_diffusion.jobs.warm import Warm
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import Workspace

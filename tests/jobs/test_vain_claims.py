@@ -12,7 +12,7 @@ from spectral_diffusion.jobs.ledger import release_vain
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import ConceptInput, TrainSpec
 from spectral_diffusion.jobs.store import Store
-from spectral_diffusion.jobs.tasks import Stopped
+from spectral_diffusion.jobs.tools import Stopped
 from spectral_diffusion.jobs.warm import Warm
 from spectral_diffusion.ledger import Ledger
 from tests.adapters.making import FINGERPRINTS, make_adapter

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.jobs.queue import Job
-from spectral_diffusion.jobs.tasks import Outcome, Tools, run_task
+from spectral_diffusion.jobs.tasks import run_task
+from spectral_diffusion.jobs.tools import Outcome, Tools
 from spectral_diffusion.jobs.warm import Warm
 from tests.jobs.working import Place
 
