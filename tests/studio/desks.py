@@ -102,6 +102,13 @@ def desk_in(root: Path, user: str | None = None, **options: Any) -> Iterator[Des
         yield Desk.of(studio, user)
 
 
+@contextmanager
+def desks_in(root: Path, **options: Any) -> Iterator[tuple[Desk, Desk]]:
+    """The desks of Ada and Ben, who log into one studio."""
+    with desk_in(root, PEOPLE[0], **options) as desk:
+        yield desk, Desk.of(desk.studio, PEOPLE[1])
+
+
 def write_adapters(folder: Path, **slots: int) -> list[Path]:
     """Adapter files of the imaginary base, each in the slot of that number."""
     paths = [folder / f"{name}.safetensors" for name in slots]

@@ -8,36 +8,29 @@ from PIL import Image
 
 from spectral_diffusion.config import load_config
 from spectral_diffusion.diffusion.dataset import load_concept
-from spectral_diffusion.diffusion.settings import GenerationSettings
 from spectral_diffusion.images import save_png
-from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.job_folder import folder_name
-from spectral_diffusion.jobs.queue import Job, JobQueue
-from spectral_diffusion.jobs.store import Store
+from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.submission import train_spec
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.guard.grants import Grants
-from spectral_diffusion.studio.studio import Studio
-from spectral_diffusion.workspace import Workspace
 from tests.command_line import write_concept
+from tests.studio.desks import desk_in, told_settings
 
 CONCEPTS = ("octo", "shelly")
 
 
 @contextmanager
-def studio_with_concepts(root: Path, *, has_accounts: bool = False) -> Iterator[Studio]:
-    """A studio with two concepts, without samples and without a worker."""
-    places = [root / "users" / user for user in ("ada", "ben")] if has_accounts else [root]
-    for place in places:
-        # Where something was trained before, no samples are added.
-        (place / "adapters").mkdir(parents=True)
-        for number, name in enumerate(CONCEPTS):
-            write_concept(place / "concepts" / name, "dog", number)
-    (root / "shown").mkdir()
-    queue = JobQueue(Database(f"sqlite:///{root / 'jobs.sqlite'}"), Store(str(root)))
-    studio = Studio(Workspace(root), queue, Grants(root / "shown"), has_accounts=has_accounts)
-    yield studio
-    studio.close()
+def desk_with_concepts(root: Path) -> Iterator[Desk]:
+    """A desk with two concepts, without samples and without a worker."""
+    write_concepts(root)
+    with desk_in(root) as desk:
+        yield desk
+
+
+def write_concepts(root: Path) -> None:
+    """Two concepts in a workspace."""
+    for number, name in enumerate(CONCEPTS):
+        write_concept(root / "concepts" / name, "dog", number)
 
 
 def drawn(desk: Desk, prompt: str, seed: int, *concepts: str, base: str = "toybox") -> str:
@@ -46,22 +39,7 @@ def drawn(desk: Desk, prompt: str, seed: int, *concepts: str, base: str = "toybo
         {"name": name, "sha256": "a" * 64, "tokens": (f"<{name}>",), "strength": 1.0, "factor_scale": 1.0}
         for name in concepts
     ]
-    settings = GenerationSettings.checked(
-        prompt=prompt,
-        negative_prompt="",
-        seed=seed,
-        steps=2,
-        guidance_scale=2.0,
-        sampler="dpm-solver++",
-        width_px=96,
-        height_px=64,
-        base=base,
-        fingerprints={},
-        adapters=records,
-        device="cpu",
-        dtype="float32",
-        versions={},
-    )
+    settings = told_settings(prompt=prompt, seed=seed, width_px=96, base=base, adapters=records)
     image = Image.effect_noise((96, 64), 60).convert("RGB")
     image.paste((seed * 37 % 256, seed * 91 % 256, seed % 256), (0, 0, 48, 64))
     path = desk.workspace.images / f"{settings.file_stem}.png"

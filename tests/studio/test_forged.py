@@ -3,16 +3,15 @@
 import copy
 import inspect
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from spectral_diffusion.studio.guard.cache import private_cache
-from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.page import build_page
-from tests.studio.pages import make_studio
+from tests.studio.desks import studio_in
 
 JUNK: list[Any] = [
     None, True, -1, 10**30, 0.5, float("nan"), float("inf"), "", "x", "../../etc/passwd", "/etc/passwd", "<octo>",
@@ -32,12 +31,9 @@ class _Request:
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
     """Every function that the page calls."""
-    folder = tmp_path_factory.mktemp("forged")
-    with private_cache(folder / "cache") as cache:
-        studio = make_studio(Grants(cache), folder / "workspace")
+    with closing(studio_in(tmp_path_factory.mktemp("forged"), has_accounts=True, has_samples=True)) as studio:
         page = build_page(studio).blocks
         yield [function for function in page.fns.values() if function.fn is not None]
-        studio.close()
 
 
 def _given(function: Any, value: Any) -> list[Any]:

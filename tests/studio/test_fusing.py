@@ -8,18 +8,11 @@ from spectral_diffusion.errors import AdapterFileError, InputError, SlotError
 from spectral_diffusion.fusion import fuse_files
 from spectral_diffusion.studio.fusing import KEPT_FUSIONS, Fuser
 from tests.adapters.making import make_adapter
+from tests.studio.desks import write_adapters
 
 
-def _files(folder: Path, **slots: int) -> list[Path]:
-    paths = []
-    for name, slot in slots.items():
-        paths.append(folder / f"{name}.safetensors")
-        make_adapter(name, slot).save(paths[-1])
-    return paths
-
-
-def test_fusing_again_equals_fusing_the_files(tmp_path: Path):
-    octo, spot = _files(tmp_path, octo=0, spot=1)
+def test_fusing_again_equals_fusing_thewrite_adapters(tmp_path: Path):
+    octo, spot = write_adapters(tmp_path, octo=0, spot=1)
     fuser = Fuser()
     for strengths in ((1.0, 1.0), (0.3, -0.5), (0.0, 2.0)):
         files = list(zip((octo, spot), strengths, strict=True))
@@ -30,7 +23,7 @@ def test_fusing_again_equals_fusing_the_files(tmp_path: Path):
 
 
 def test_a_file_that_was_replaced_is_read_again(tmp_path: Path):
-    (path,) = _files(tmp_path, octo=0)
+    (path,) = write_adapters(tmp_path, octo=0)
     fuser = Fuser()
     assert fuser.fuse([(path, 1.0)]).fused.parts[0].adapter.slot.start == 0
     make_adapter("octo", 2).save(path)
@@ -39,7 +32,7 @@ def test_a_file_that_was_replaced_is_read_again(tmp_path: Path):
 
 
 def test_concepts_that_share_columns_are_refused_every_time(tmp_path: Path):
-    files = [(path, 1.0) for path in _files(tmp_path, octo=0, spot=0)]
+    files = [(path, 1.0) for path in write_adapters(tmp_path, octo=0, spot=0)]
     fuser = Fuser()
     for _ in range(2):
         with pytest.raises(SlotError, match=r"octo .* and spot"):
@@ -56,7 +49,7 @@ def test_nothing_and_no_adapter_are_refused_in_words(tmp_path: Path):
 
 def test_what_is_kept_has_a_bound(tmp_path: Path):
     fuser = Fuser()
-    paths = _files(tmp_path, **{f"c{number}": number % 3 for number in range(KEPT_FUSIONS + 3)})
+    paths = write_adapters(tmp_path, **{f"c{number}": number % 3 for number in range(KEPT_FUSIONS + 3)})
     for path in paths:
         fuser.fuse([(path, 1.0)])
     assert len(fuser._fusions) == KEPT_FUSIONS

@@ -29,15 +29,16 @@ from spectral_diffusion.studio.scoring import (
     told_title,
     trend_jobs,
 )
-from tests.studio.scored import drawn, studio_with_concepts, with_samples
+from tests.studio.desks import desks_in
+from tests.studio.scored import desk_with_concepts, drawn, with_samples, write_concepts
 
 BOTH = "a photo of <octo> and <shelly>"
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with studio_with_concepts(tmp_path) as studio:
-        yield Desk.of(studio, None)
+    with desk_with_concepts(tmp_path) as desk:
+        yield desk
 
 
 def _spec(job: Any) -> ScoreSpec:
@@ -245,8 +246,9 @@ def test_the_screen_stands_with_hints_on_all_that_can_be_pressed(desk: Desk) -> 
 
 
 def test_nobody_scores_the_pictures_of_others_or_sees_their_scores(tmp_path: Path) -> None:
-    with studio_with_concepts(tmp_path, has_accounts=True) as studio:
-        ada, ben = Desk.of(studio, "ada"), Desk.of(studio, "ben")
+    with desks_in(tmp_path) as (ada, ben):
+        for desk in (ada, ben):
+            write_concepts(desk.workspace.root)
         name = drawn(ada, "a dog", 1)
         job = submit_pictures(ada, [name], (), ["octo"])
         training = with_samples(ada, (30,), "octo")

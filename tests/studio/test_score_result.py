@@ -18,7 +18,7 @@ from spectral_diffusion.studio.score_result import result_html
 from spectral_diffusion.studio.score_table import table_of
 from spectral_diffusion.studio.scoring import scores_of, submit_pictures, submit_training, trends_of
 from tests.jobs.working import Place, wait_for, worker
-from tests.studio.scored import drawn, studio_with_concepts, with_samples
+from tests.studio.scored import desk_with_concepts, drawn, with_samples
 
 BOTH = "a photo of <octo> and <shelly>"
 
@@ -43,14 +43,17 @@ class Done:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     root = tmp_path_factory.mktemp("scored")
-    with studio_with_concepts(root) as studio:
-        desk = Desk.of(studio, None)
+    with desk_with_concepts(root) as desk:
         names = [drawn(desk, BOTH, seed, "octo", "shelly") for seed in range(3)]
         training = with_samples(desk, (30, 60), "octo")
         jobs = [submit_pictures(desk, names, (), ["octo", "shelly"]), *submit_training(desk, training)]
         with worker(Place(root, root)):
             for job in jobs:
-                wait_for(lambda job=job: not desk.job(job.id).is_open, 180, lambda job=job: studio.queue.log(job.id))
+                wait_for(
+                    lambda job=job: not desk.job(job.id).is_open,
+                    180,
+                    lambda job=job: desk.studio.queue.log(job.id),
+                )
         yield Done(desk, desk.job(jobs[0].id), training, desk.job(jobs[1].id))
 
 

@@ -5,11 +5,11 @@ from spectral_diffusion.config import load_config
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.studio import train
 from spectral_diffusion.studio.advanced import read_recipe
-from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.page import build_page
 from tests.command_line import write_concept, write_recipe
 from tests.jobs.working import Place, wait_for, worker
-from tests.studio.training import BALANCED, FACTS, Visit, foresee, known_desk, on, studio_in, values
+from tests.studio.desks import FACTS, desk_in
+from tests.studio.training import BALANCED, Visit, foresee, known_desk, on, values
 
 
 @pytest.fixture
@@ -132,21 +132,19 @@ def test_the_screen_stands_with_hints_on_all_that_can_be_pressed(desk):
 
 def test_a_training_from_the_page_to_its_adapter(miniature, tmp_path):
     write_concept(tmp_path / "concepts" / "rex", "dog", 3)
-    studio = studio_in(tmp_path)
-    studio.config = load_config(write_recipe(tmp_path, miniature, steps=8, checkpoint_every=2))
-    desk = Desk.of(studio, None)
-    with worker(Place(tmp_path, miniature)):
-        train.train(desk, ["rex"])
-        visit = Visit(desk)
-        job_id = visit.shown["job"]
-        wait_for(lambda: not desk.job(job_id).is_open, 120, lambda: studio.queue.log(job_id))
-    visit.tick()
-    assert visit.states == {"rex": "done"}, desk.job(job_id).error
-    assert "rex: step 8 of 8" in visit.curve.value
-    assert [item["caption"] for item in visit.samples.value] == ["rex, step 2", "rex, step 4", "rex, step 6"]
-    assert train.draw_shown(desk, visit.shown)[0] == ["rex.safetensors"]
-    assert "Trained already: rex" in foresee(desk, on("rex"))
-    visit.press(train.remove_shown).press(train.remove_shown)
-    assert visit.rows == []
-    assert (tmp_path / "adapters" / "rex.safetensors").exists(), "adapters stay"
-    studio.close()
+    with desk_in(tmp_path) as desk:
+        desk.studio.config = load_config(write_recipe(tmp_path, miniature, steps=8, checkpoint_every=2))
+        with worker(Place(tmp_path, miniature)):
+            train.train(desk, ["rex"])
+            visit = Visit(desk)
+            job_id = visit.shown["job"]
+            wait_for(lambda: not desk.job(job_id).is_open, 120, lambda: desk.studio.queue.log(job_id))
+        visit.tick()
+        assert visit.states == {"rex": "done"}, desk.job(job_id).error
+        assert "rex: step 8 of 8" in visit.curve.value
+        assert [item["caption"] for item in visit.samples.value] == ["rex, step 2", "rex, step 4", "rex, step 6"]
+        assert train.draw_shown(desk, visit.shown)[0] == ["rex.safetensors"]
+        assert "Trained already: rex" in foresee(desk, on("rex"))
+        visit.press(train.remove_shown).press(train.remove_shown)
+        assert visit.rows == []
+        assert (tmp_path / "adapters" / "rex.safetensors").exists(), "adapters stay"

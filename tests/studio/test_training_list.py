@@ -10,12 +10,12 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job_folder import JobFolder
 from spectral_diffusion.jobs.progress import ProgressWriter
 from spectral_diffusion.studio import train, training_list
-from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.open_jobs import concepts_in_training, newest_and_open
 from spectral_diffusion.studio.parts.job_rows import pressed_id
 from spectral_diffusion.studio.training_list import nothing_chosen, tick, training
 from tests.command_line import write_concept
-from tests.studio.training import FACTS, Visit, known_desk, studio_in
+from tests.studio.desks import FACTS, desk_in, desks_in
+from tests.studio.training import Visit, known_desk
 
 A_SECOND = 1.1
 """SQLite tells the order of jobs that are so far apart."""
@@ -162,9 +162,8 @@ def test_the_log_is_read_while_it_is_open(desk):
 
 def test_a_reopened_page_finds_the_training_again(desk):
     job_id = train.train(desk, ["octo"], "quick")["id"]
-    again = studio_in(desk.workspace.root)
-    assert Visit(Desk.of(again, None)).shown["job"] == job_id
-    again.close()
+    with desk_in(desk.workspace.root) as again:
+        assert Visit(again).shown["job"] == job_id
 
 
 @pytest.mark.parametrize("forged", [None, 3, "", "../x", "zzzzzzzz", ["a"], {"id": 1}])
@@ -199,27 +198,24 @@ def test_the_named_functions_answer_plain_values(desk):
 
 
 def test_nobody_sees_or_moves_the_trainings_of_others(tmp_path):
-    for user in ("ada", "ben"):
-        write_concept(tmp_path / "users" / user / "concepts" / "octo", "dog", len(user))
-    studio = studio_in(tmp_path, has_accounts=True)
-    studio._facts = FACTS
-    ada, ben = Desk.of(studio, "ada"), Desk.of(studio, "ben")
-    job_id = train.train(ada, ["octo"], "quick")["id"]
-    assert Visit(ben, {**nothing_chosen(), "job": job_id}).rows == []
-    for act in (train.job, train.cancel, train.retry, training):
-        with pytest.raises(InputError, match="not found"):
-            act(ben, job_id)
-    seen = Visit(ada).shown
-    for press in (train.cancel_shown, train.retry_shown, train.remove_shown):
-        with pytest.raises(InputError, match="not found"):
-            press(ben, {**nothing_chosen(), "sure": job_id}, seen)
-    for go in (train.draw_shown, train.score_shown):
-        with pytest.raises(InputError, match="not found"):
-            go(ben, seen)
-    assert ada.job(job_id).state == "queued"
-    time.sleep(A_SECOND)
-    own = train.train(ben, ["octo"], "quick")["id"]
-    (row,) = Visit(ben).rows
-    assert row["id"] == own
-    assert row["words"].startswith("waits, 1 job before it"), "how many, and no word of what"
-    studio.close()
+    with desks_in(tmp_path, facts=FACTS) as (ada, ben):
+        for desk in (ada, ben):
+            write_concept(desk.workspace.concepts / "octo", "dog", 3)
+        job_id = train.train(ada, ["octo"], "quick")["id"]
+        assert Visit(ben, {**nothing_chosen(), "job": job_id}).rows == []
+        for act in (train.job, train.cancel, train.retry, training):
+            with pytest.raises(InputError, match="not found"):
+                act(ben, job_id)
+        seen = Visit(ada).shown
+        for press in (train.cancel_shown, train.retry_shown, train.remove_shown):
+            with pytest.raises(InputError, match="not found"):
+                press(ben, {**nothing_chosen(), "sure": job_id}, seen)
+        for go in (train.draw_shown, train.score_shown):
+            with pytest.raises(InputError, match="not found"):
+                go(ben, seen)
+        assert ada.job(job_id).state == "queued"
+        time.sleep(A_SECOND)
+        own = train.train(ben, ["octo"], "quick")["id"]
+        (row,) = Visit(ben).rows
+        assert row["id"] == own
+        assert row["words"].startswith("waits, 1 job before it"), "how many, and no word of what"

@@ -4,61 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spectral_diffusion.diffusion.facts import BaseFacts
-from spectral_diffusion.jobs.database import Database
-from spectral_diffusion.jobs.queue import JobQueue
-from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.studio import train
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.parts.cards import Card
-from spectral_diffusion.studio.studio import Studio
 from spectral_diffusion.studio.training_list import look, nothing_chosen, tick
-from spectral_diffusion.workspace import Workspace
 from tests.command_line import write_concept
+from tests.studio.desks import FACTS, desk_in
 
-FACTS = BaseFacts(
-    name="toybox",
-    is_toybox=True,
-    fingerprints={"unet": "a" * 64},
-    native_size_px=128,
-    latent_scale=4,
-    dtype="float32",
-    size_step_px=8,
-    size_min_px=64,
-    size_max_px=512,
-    training_step_px=8,
-    device="cpu",
-    device_name="a processor",
-    parameters={"unet": 10},
-    weights_bytes=40,
-    memory_free_bytes=10**9,
-    memory_total_bytes=10**10,
-    adapted_weights=4,
-    narrowest=16,
-    column_energy=(0.5, 0.25),
-    batch_size=2,
-    resolution_px=128,
-    seconds_a_step=0.5,
-    step_fits_memory=True,
-    seconds_a_sampling_step=0.1,
-    seconds_to_decode=0.1,
-    seconds_to_encode=0.1,
-    seconds_to_decompose=1.0,
-)
 BALANCED = [None] * 11
 """The advanced settings, left alone."""
-
-
-def studio_in(root: Path, *, has_accounts: bool = False) -> Studio:
-    workspace = Workspace(root)
-    queue = JobQueue(Database(f"sqlite:///{root / 'jobs.sqlite'}"), Store(str(root)))
-    shown = root / "shown"
-    shown.mkdir(exist_ok=True)
-    # Where something was trained before, no samples are added.
-    for folder in (root, root / "users" / "ada", root / "users" / "ben"):
-        (folder / "adapters").mkdir(parents=True, exist_ok=True)
-    return Studio(workspace, queue, Grants(shown), has_accounts=has_accounts)
 
 
 @contextmanager
@@ -67,10 +21,8 @@ def known_desk(root: Path) -> Iterator[Desk]:
     for name in ("octo", "shelly"):
         write_concept(root / "concepts" / name, "dog", len(name))
     (root / "concepts" / "mug").mkdir()
-    studio = studio_in(root)
-    studio._facts = FACTS
-    yield Desk.of(studio, None)
-    studio.close()
+    with desk_in(root, facts=FACTS) as desk:
+        yield desk
 
 
 def on(*folders):
