@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spectral_diffusion.adapters.file import Adapter, Line, first_fault
+from spectral_diffusion.adapters.adapter import Adapter, Line, first_fault
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.reading import open_file
 from spectral_diffusion.spectrum import ColumnSlot

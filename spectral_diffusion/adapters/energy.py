@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spectral_diffusion.adapters.file import Adapter
+from spectral_diffusion.adapters.adapter import Adapter
 
 ALL = "all"
 

@@ -9,10 +9,11 @@ from spectral_diffusion.errors import AdapterFileError
 
 HEADER_KEY = "spectral_diffusion"
 DEPTH_LIMIT = 32
+AGAIN = "train the concept again, or get the file from its author again"
+"""What to do about a file that is none of ours or damaged."""
 # More sides than any tensor of an adapter has, and longer ones than any weight of a known model.
 _SIDES, _SIDE = 4, 2**24
 _BYTES = {"F32": 4, "F16": 2}
-_AGAIN = "train the concept again, or get the file from its author again"
 
 
 def read_header(text: bytes, data_bytes: int) -> tuple[Any, int]:
@@ -34,25 +35,25 @@ def read_header(text: bytes, data_bytes: int) -> tuple[Any, int]:
         metadata = listed.pop("__metadata__")
         own = _parsed(metadata[HEADER_KEY])
     except _Doubtful as error:
-        raise AdapterFileError(f"it is damaged: its header holds {error}", _AGAIN) from error
+        raise AdapterFileError(f"it is damaged: its header holds {error}", AGAIN) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AdapterFileError(
             f"it is a safetensors file without a readable {HEADER_KEY} header: not an adapter of this package",
             "give a file that `spectral-diffusion train` or `fuse` wrote",
         ) from error
     if not all(isinstance(value, str) for value in metadata.values()):
-        raise AdapterFileError("it is damaged: its metadata are not texts", _AGAIN)
+        raise AdapterFileError("it is damaged: its metadata are not texts", AGAIN)
     spans = sorted(_span(name, entry) for name, entry in listed.items())
     if len({entry["dtype"] for entry in listed.values()}) > 1:
-        raise AdapterFileError("it is damaged: some of its tensors are float32 and some float16", _AGAIN)
+        raise AdapterFileError("it is damaged: some of its tensors are float32 and some float16", AGAIN)
     end = 0
     for begin, stop, name in spans:
         if begin != end:
-            raise AdapterFileError(f"it is damaged: its tensor {name!r} overlaps another or leaves a gap", _AGAIN)
+            raise AdapterFileError(f"it is damaged: its tensor {name!r} overlaps another or leaves a gap", AGAIN)
         end = stop
     if end != data_bytes:
         raise AdapterFileError(
-            f"it is cut off or damaged: it should hold {end:,} bytes of tensors and holds {data_bytes:,}", _AGAIN
+            f"it is cut off or damaged: it should hold {end:,} bytes of tensors and holds {data_bytes:,}", AGAIN
         )
     return own, len(spans)
 
@@ -106,17 +107,17 @@ def _span(name: str, entry: Any) -> tuple[int, int, str]:
     """Where a tensor begins and ends, once its description makes sense."""
     shown = name[:200]
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise AdapterFileError(f"it is damaged: {shown!r} is not described as a tensor", _AGAIN)
+        raise AdapterFileError(f"it is damaged: {shown!r} is not described as a tensor", AGAIN)
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BYTES:
         raise AdapterFileError(
-            f"{shown!r} is {str(dtype)[:20]!r}, and adapters are float32 ('F32') or float16 ('F16')", _AGAIN
+            f"{shown!r} is {str(dtype)[:20]!r}, and adapters are float32 ('F32') or float16 ('F16')", AGAIN
         )
     if not _all_counts(shape) or len(shape) > _SIDES or any(side > _SIDE for side in shape):
-        raise AdapterFileError(f"it is damaged: {shown!r} has the shape {str(shape)[:60]}", _AGAIN)
+        raise AdapterFileError(f"it is damaged: {shown!r} has the shape {str(shape)[:60]}", AGAIN)
     if not _all_counts(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * _BYTES[dtype]:
         raise AdapterFileError(
-            f"it is damaged: {shown!r} of shape {shape} lies at {str(offsets)[:60]}, which does not fit", _AGAIN
+            f"it is damaged: {shown!r} of shape {shape} lies at {str(offsets)[:60]}, which does not fit", AGAIN
         )
     return offsets[0], offsets[1], shown
 

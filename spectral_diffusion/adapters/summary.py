@@ -6,16 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spectral_diffusion.adapters.file import (
-    FILE_LIMIT_BYTES,
-    FORMAT,
-    HEADER_LIMIT_BYTES,
-    Line,
-    Name,
-    TokenInfo,
-    first_fault,
-    naming,
-)
+from spectral_diffusion.adapters.adapter import Line, Name, TokenInfo, first_fault
+from spectral_diffusion.adapters.file import FILE_LIMIT_BYTES, FORMAT, HEADER_LIMIT_BYTES, naming
 from spectral_diffusion.adapters.header import read_header
 from spectral_diffusion.errors import AdapterFileError
 from spectral_diffusion.reading import open_file

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from spectral_diffusion import __version__
 from spectral_diffusion.adapters import Adapter
-from spectral_diffusion.adapters.file import Line, Name, fault_words
+from spectral_diffusion.adapters.adapter import Line, Name, fault_words
 from spectral_diffusion.config import Prompt
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.fusion import FusedPart

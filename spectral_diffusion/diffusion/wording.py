@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from spectral_diffusion.adapters.file import TOKEN_RULE, TOKEN_SHAPE
+from spectral_diffusion.adapters.adapter import TOKEN_RULE, TOKEN_SHAPE
 from spectral_diffusion.diffusion.prompts import PROMPT_LIMIT
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.names import UNPRINTABLE, slug

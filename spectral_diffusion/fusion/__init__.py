@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from spectral_diffusion.adapters.file import Adapter
+from spectral_diffusion.adapters.adapter import Adapter
 from spectral_diffusion.errors import BaseMismatchError, InputError, SlotError
 from spectral_diffusion.fusion.fused import FusedAdapter, FusedPart, load_fused, read_strengths
 from spectral_diffusion.fusion.slots import OVERLAP_TOLERANCE

@@ -10,7 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 from torch import Tensor
 
-from spectral_diffusion.adapters.file import FORMAT, Adapter, TokenInfo, first_fault, naming, read_file, write_file
+from spectral_diffusion.adapters.adapter import Adapter, TokenInfo, first_fault
+from spectral_diffusion.adapters.file import FORMAT, naming, read_file, write_file
 from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
 from spectral_diffusion.fusion.slots import measure_overlaps, slot_sum
 from spectral_diffusion.spectrum import LowRankDelta

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spectral_diffusion.adapters.file import Adapter
+from spectral_diffusion.adapters.adapter import Adapter
 from spectral_diffusion.spectrum import LowRankDelta, overlap
 
 OVERLAP_TOLERANCE = 0.1

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from spectral_diffusion.adapters.file import Adapter, read_file, write_file
+from spectral_diffusion.adapters.adapter import Adapter
+from spectral_diffusion.adapters.file import read_file, write_file
 from spectral_diffusion.adapters.summary import read_summary
 from spectral_diffusion.diffusion import adapter_upload, library
 from spectral_diffusion.diffusion.library import (
