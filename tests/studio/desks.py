@@ -1,6 +1,6 @@
 """Studios and desks without a server, a browser and a worker; and what may be known and lie about in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ def studio_in(
     has_accounts: bool = False,
     has_samples: bool = False,
     facts: BaseFacts | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Studio:
     """A studio with a queue that nobody works on.
 
@@ -75,6 +76,7 @@ def studio_in(
         has_accounts: Whether people log in.
         has_samples: Whether new workspaces get the sample concepts and their adapters.
         facts: What is known of the base.
+        overrides: Of its recipe.
     """
     if grants is None:
         (root / "shown").mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,7 @@ def studio_in(
             (place / "adapters").mkdir(parents=True, exist_ok=True)
     queue = JobQueue(Database(f"sqlite:///{root / 'jobs.sqlite'}"), Store(str(root)))
     studio = Studio(Workspace(root), queue, grants, has_accounts=has_accounts)
+    studio.config = studio.config.override(overrides or {})
     studio._facts = facts
     return studio
 

@@ -7,13 +7,10 @@ import pytest
 
 from spectral_diffusion.config import load_config
 from spectral_diffusion.diffusion.prompts import unknown_tokens
-from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.queue import JobQueue
 from spectral_diffusion.jobs.registry import WorkerRow
-from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.studio import machine, model
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.model_facts import about_model, about_recipe, about_scorer, bytes_words, versions
 from spectral_diffusion.studio.own_worker import log_path
 from spectral_diffusion.studio.studio import Studio
@@ -21,33 +18,19 @@ from spectral_diffusion.studio.toy_words import example_prompts, known_words, ta
 from spectral_diffusion.toybox.backgrounds import BACKGROUNDS
 from spectral_diffusion.toybox.captions import WORDS
 from spectral_diffusion.toybox.vocabulary import ACCESSORIES, FACES, HELD_OUT_MARKS, PATTERNS
-from spectral_diffusion.workspace import Workspace
-from tests.studio.test_slots import FACTS
-
-TOYBOX = FACTS.model_copy(update={"name": "toybox", "is_toybox": True})
-
-
-def studio_in(root: Path, *, has_accounts: bool = False) -> Studio:
-    for folder in (root / "shown", root / "adapters", root / "users" / "ada" / "adapters"):
-        folder.mkdir(parents=True)
-    queue = JobQueue(Database(f"sqlite:///{root / 'jobs.sqlite'}"), Store(str(root)))
-    studio = Studio(Workspace(root), queue, Grants(root / "shown"), has_accounts=has_accounts)
-    studio._facts = TOYBOX
-    return studio
+from tests.studio.desks import FACTS, desk_in
 
 
 @pytest.fixture
 def desk(tmp_path: Path):
-    studio = studio_in(tmp_path)
-    yield Desk.of(studio, None)
-    studio.close()
+    with desk_in(tmp_path, facts=FACTS) as desk:
+        yield desk
 
 
 @pytest.fixture
 def ada(tmp_path: Path):
-    studio = studio_in(tmp_path, has_accounts=True)
-    yield Desk.of(studio, "ada")
-    studio.close()
+    with desk_in(tmp_path, "ada", facts=FACTS) as ada:
+        yield ada
 
 
 def enter_worker(desk: Desk) -> WorkerRow:
@@ -76,11 +59,11 @@ def test_what_it_draws_is_told_apart_from_what_it_never_saw():
 
 
 def test_the_model_is_told_in_values():
-    told = about_model(TOYBOX)
+    told = about_model(FACTS)
     assert told["Base"] == "toybox"
-    assert told["Adapted weights"] == "2, the narrowest of 12 columns"
+    assert told["Adapted weights"] == "4, the narrowest of 16 columns"
     assert "Device memory" not in told, "the machine's memory is told as it is now"
-    on_gpu = TOYBOX.model_copy(update={"device": "cuda", "memory_free_bytes": 2**33, "memory_total_bytes": 2**34})
+    on_gpu = FACTS.model_copy(update={"device": "cuda", "memory_free_bytes": 2**33, "memory_total_bytes": 2**34})
     assert about_model(on_gpu)["Device memory"] == "8.0 GiB of 16.0 GiB were free when the model had been read"
     assert bytes_words(3 * 2**20) == "3 MiB"
 
@@ -88,7 +71,7 @@ def test_the_model_is_told_in_values():
 def test_the_recipe_tells_how_long_things_take_as_soon_as_that_is_known():
     config = load_config(base="toybox")
     assert "about" not in about_recipe(config, None)["Training"]
-    told = about_recipe(config, TOYBOX)
+    told = about_recipe(config, FACTS)
     assert told["Sampler"].startswith("DPM-Solver++, 12 steps: about ")
     assert told["Training"].startswith("90 steps of 2 pictures: about ")
     assert told["Method"] == "spectral (additive), rank 4"

@@ -7,11 +7,11 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.studio.board import Board, Holding
 from spectral_diffusion.studio.parts.strip import HUES, dropped, hue_numbers, strip_value, waiting_value
-from tests.studio.test_slots import FACTS
+from tests.studio.desks import IMAGINARY
 
 
 def board(*holdings: Holding, rank: int = 2, without: tuple[str, ...] = ()) -> Board:
-    return Board(FACTS, rank, holdings, without, ())
+    return Board(IMAGINARY, rank, holdings, without, ())
 
 
 def event(data: Any) -> gr.EventData:
