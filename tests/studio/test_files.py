@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,21 @@ from spectral_diffusion.studio.parts.cards import Ticked
 from spectral_diffusion.studio.parts.trash_list import bring_back, erase, listed_trash
 from spectral_diffusion.trash import Trash
 from tests.adapters.making import make_adapter
-from tests.studio.test_concepts import Screen, offer_of, screen_of, sent, studio_in, with_workspace
+from tests.studio.desks import studio_in, write_adapters
+from tests.studio.screens import Screen, offer_of, screen_of, sent, with_workspace
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
-    studio = studio_in(tmp_path_factory.mktemp("stage") / "work")
-    yield screen_of(studio, files.build)
-    studio.close()
+    with closing(studio_in(tmp_path_factory.mktemp("stage") / "work")) as studio:
+        yield screen_of(studio, files.build)
 
 
 @pytest.fixture
 def screen(stage: Screen, tmp_path: Path) -> Screen:
     """The screen with three adapters; mug and octo are in slots of their own, cup meets mug."""
     screen = with_workspace(stage, tmp_path / "work")
-    for name, slot in (("mug", 0), ("octo", 1), ("cup", 0)):
-        make_adapter(name, slot).save(screen.desk.workspace.adapters / f"{name}.safetensors")
+    write_adapters(screen.desk.workspace.adapters, mug=0, octo=1, cup=0)
     return screen
 
 
@@ -48,8 +48,8 @@ def names(desk: Desk) -> list[str]:
 
 
 def foreign(tmp_path: Path, name: str, slot: int) -> bytes:
-    make_adapter(name, slot).save(tmp_path / "foreign.safetensors")
-    return (tmp_path / "foreign.safetensors").read_bytes()
+    (path,) = write_adapters(tmp_path, **{name: slot})
+    return path.read_bytes()
 
 
 # Looking.

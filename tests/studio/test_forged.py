@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
+from spectral_diffusion.studio import concepts, files
 from spectral_diffusion.studio.page import build_page
+from tests.command_line import write_concept
 from tests.studio.desks import studio_in
+from tests.studio.screens import STATE, Screen, screen_of
 
 JUNK: list[Any] = [
     None, True, -1, 10**30, 0.5, float("nan"), float("inf"), "", "x", "../../etc/passwd", "/etc/passwd", "<octo>",
@@ -62,6 +67,12 @@ def _event(kind: type[gr.EventData], value: Any) -> gr.EventData:
         return kind(None, {"index": 0, "value": None})
 
 
+def _logged(caplog: pytest.LogCaptureFixture) -> str:
+    """The fault that the log tells of."""
+    info = caplog.records[-1].exc_info if caplog.records else None
+    return repr(info[1]) if info else ""
+
+
 def test_there_are_events_to_try(events: list[Any]):
     assert len(events) > 60
 
@@ -77,9 +88,7 @@ def test_no_event_has_a_fault_whatever_it_is_sent(
             function.fn(_Request("ada"), *_given(function, value))
         except gr.Error as error:
             if "fault of ours" in str(error.message):
-                faults.append(
-                    f"{function.name}: {caplog.records[-1].exc_info[1]!r}" if caplog.records else function.name
-                )
+                faults.append(f"{function.name}: {_logged(caplog)}")
     assert faults == []
 
 
@@ -133,8 +142,7 @@ def test_no_named_function_has_a_fault_when_one_value_is_odd_and_the_others_are_
                 function.fn(_Request("ada"), *{**given, parameter.name: copy.deepcopy(value)}.values())
             except gr.Error as error:
                 if "fault of ours" in str(error.message):
-                    said = repr(caplog.records[-1].exc_info[1]) if caplog.records else ""
-                    faults.append(f"{function.api_name}, {parameter.name}: {said}")
+                    faults.append(f"{function.api_name}, {parameter.name}: {_logged(caplog)}")
     assert faults == []
 
 
@@ -142,3 +150,48 @@ def test_nobody_gets_an_answer(events: list[Any]):
     for function in events:
         with pytest.raises(gr.Error, match="logged in"):
             function.fn(_Request(None), *_given(function, None))
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("mug") | st.just("0.png")
+)
+KEYS = st.sampled_from(["concept", "name", "folder", "text", "box", "path", "files", "failed", "file", "id", "index"])
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
+"""What an event of a component of ours may tell."""
+
+
+@pytest.fixture(scope="module", params=[concepts.build, files.build], ids=["concepts", "files"])
+def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """A screen whose own components tell it something, with one concept."""
+    with closing(studio_in(tmp_path_factory.mktemp("asked"))) as studio:
+        write_concept(studio.root.concepts / "mug", "mug", 1)
+        yield screen_of(studio, request.param)
+
+
+@hypothesis.given(told=ANYTHING)
+def test_events_that_anybody_made_up_are_answered_in_words(asked: Screen, told: Any) -> None:
+    state = {**STATE, "file": None}
+    heard, said = 0, []
+    for held in asked.blocks.fns.values():
+        parameters = list(held.fn.__signature__.parameters.values()) if held.fn else []
+        if not any(parameter.annotation is gr.EventData for parameter in parameters):
+            continue
+        values = [
+            gr.EventData(None, told)
+            if parameter.annotation is gr.EventData
+            else state
+            if parameter.name == "kept"
+            else 0
+            if parameter.name == "resting"
+            else parameter.default
+            if parameter.default is not parameter.empty
+            else []
+            for parameter in parameters[1:]
+        ]
+        assert held.fn is not None
+        try:
+            held.fn(gr.Request(), *values)
+        except gr.Error as error:
+            said.append(str(error.message))
+        heard += 1
+    assert heard >= 3 and not [words for words in said if "fault of ours" in words]
