@@ -12,7 +12,7 @@ from spectral_diffusion.studio import grids, history, programs
 from spectral_diffusion.studio.controls import Controls, adapter_cards, read_drawing
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import SIZES, examples
-from spectral_diffusion.studio.events import sentence
+from spectral_diffusion.studio.events import on_the_page, sentence
 from spectral_diffusion.studio.limits import COUNT_LIMIT, GUIDANCE_LIMIT, SEED_LIMIT, STEPS_LIMIT
 from spectral_diffusion.studio.parts.cards import cards, ticked
 from spectral_diffusion.studio.parts.chips import chips, pressed
@@ -235,7 +235,7 @@ def _after_ticking(desk: Desk, value: Any) -> tuple[str, list[str]]:
     try:
         fusion = desk.studio.fuser.fuse([(desk.adapter_path(item.id), item.strength) for item in chosen])
     except InputError as error:
-        return _note(f"These cannot be fused: {error.what}. {sentence(error.remedy)}."), prompts
+        return _note(f"These cannot be fused: {error.what}. {sentence(on_the_page(error.remedy))}."), prompts
     parts = fusion.fused.parts
     slots = ", ".join(f"{part.adapter.name} in {part.adapter.slot}" for part in parts)
     text = f"Fused in {fusion.milliseconds:.0f} ms: {slots}." if len(parts) > 1 else f"{slots}."
@@ -257,7 +257,7 @@ def _poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
     ended = [job for job in jobs if not job.is_open]
     failed = [job for job in ended if job.state == "failed"]
     for job in failed:
-        gr.Warning(html.escape(f"{job.title}: {job.error}"), duration=15)
+        gr.Warning(html.escape(f"{job.title}: {on_the_page(job.error or '')}"), duration=15)
     done = [job for job in ended if job.state == "done"]
     if done:
         shown = history.show_job(desk, kept, done[-1])

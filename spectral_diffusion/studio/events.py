@@ -15,6 +15,7 @@ from spectral_diffusion.studio.studio import Studio
 
 _LOG = logging.getLogger("spectral_diffusion.studio")
 ERROR_SECONDS = 15.0
+_FETCH = "ask whoever runs this studio to fetch it once"
 # In this order: what comes first is more particular.
 _ON_THE_PAGE = (
     (r"with `spectral-diffusion slots release [^`]*`", "in Slots"),
@@ -30,6 +31,27 @@ _ON_THE_PAGE = (
     (r"draw anew with --prompt and --adapter", "draw anew in Create"),
     (r"give its file, (sha256 of tensors \w+)\.\.\., with --adapter", r"import its file in Files: \1"),
     (r"give one another word: --rename [^;]*", "import one that has another token"),
+    (r"give one for all with --factor-scale", "choose one of them, or the adapters that they were fused from"),
+    (r"fuse adapters of one base, or --allow-other-base for [^;]*", "choose adapters that were trained on one model"),
+    (r"use --base .*, or --allow-other-base for [^;]*", "choose adapters that were trained on the model that is here"),
+    (r"use --base .*|give the folder of .* with --base", "ask whoever runs this studio to run that model"),
+    (r" and go on from .* with --resume", ""),
+    (r"lower the learning rates", "train it anew with a lower learning rate"),
+    (r", with the file manager or `zip -r`", ", with the file manager"),
+    (r"change --trials", "choose another number of pictures"),
+    (r"install again, or name another with --scorer", "ask whoever runs this studio to install it again"),
+    (r"run this once with a network and HF_HUB_OFFLINE unset, or name a local one: --scorer \S+", _FETCH),
+    (r"check the name and the connection, unset HF_HUB_OFFLINE, or fetch it once with: hf download .*", _FETCH),
+    (
+        r"update spectral-diffusion(?:: pip install --upgrade spectral-diffusion)?",
+        "ask whoever runs this studio to update it",
+    ),
+    (r"pip install tensorboard, or set training\.tensorboard = false", "ask whoever runs this studio to install it"),
+    (r"give a complete one with --config", "ask whoever runs this studio to give one"),
+    (r"check --database, and that its server runs and lets you in", "ask whoever runs this studio"),
+    (r"name a path inside it, or work without --queue", "ask whoever runs this studio"),
+    (r"make it again from the adapter files: spectral-diffusion slots rebuild", "ask whoever runs this studio"),
+    (r"try again: spectral-diffusion jobs retry \w+", "try it again"),
 )
 
 

@@ -13,6 +13,7 @@ from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio import choosing, trend
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.events import on_the_page
 from spectral_diffusion.studio.parts.picture_cards import ticked_pictures
 from spectral_diffusion.studio.score_report import saves, write_scores
 from spectral_diffusion.studio.score_result import result_html, result_view
@@ -180,7 +181,7 @@ def _poll(desk: Desk, open_jobs: list[str], training_id: Any) -> list[Any]:
     waiting = [job for job in jobs if job.is_open]
     failed = [job for job in jobs if job.state == "failed"]
     for job in failed:
-        gr.Warning(html.escape(f"{job.title}: {job.error}"), duration=15)
+        gr.Warning(html.escape(f"{job.title}: {on_the_page(job.error or '')}"), duration=15)
     done = [job for job in jobs if job.state == "done"]
     pictures = [job for job in done if about_training(job) is None]
     samples = [about for job in done if (about := about_training(job)) is not None]
