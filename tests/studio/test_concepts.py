@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -134,6 +135,7 @@ def test_programs_list_concepts_and_add_photographs(screen: Screen) -> None:
     told = add_photographs_to(screen.desk, "new cup", [{"path": str(path)}, {"path": str(sent(screen.desk, "b", b""))}])
     assert [one["stored"] for one in told] == ["00.png", None] and told[1]["refused"]
     assert [(one["folder"], one["count"]) for one in concepts.concepts(screen.desk)] == [("mug", 2), ("new-cup", 1)]
-    for wrong in ([], [None], "x", [{"path": "/etc/passwd"}]):
+    wrong: list[Any] = [[], [None], "x", [{"path": "/etc/passwd"}]]
+    for files in wrong:
         with pytest.raises(InputError):
-            add_photographs_to(screen.desk, "mug", wrong)  # pyright: ignore[reportArgumentType]
+            add_photographs_to(screen.desk, "mug", files)

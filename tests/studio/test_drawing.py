@@ -143,9 +143,10 @@ def test_a_photograph_that_cannot_be_read_leaves_the_cards(desk: Desk):
 def test_programs_draw_by_the_names_of_concepts(desk: Desk):
     job = programs.draw(desk, "a photo of <octo> and <spot>", ["octo", "spot.safetensors"], seed=5, strengths=[1, 0.5])
     assert job["kind"] == "generate" and job["state"] == "queued"
-    for wrong in (["nobody"], [["octo"]], "octo", [None]):
+    wrong: list[Any] = [["nobody"], [["octo"]], "octo", [None]]
+    for concepts in wrong:
         with pytest.raises(InputError):
-            programs.draw(desk, "a dog", wrong)  # type: ignore[arg-type]
+            programs.draw(desk, "a dog", concepts)
 
 
 def test_a_job_is_found_by_its_whole_id_only(desk: Desk):

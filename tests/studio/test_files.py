@@ -110,9 +110,10 @@ def test_programs_list_and_import_adapters(desk: Desk, tmp_path: Path) -> None:
     told = files.import_adapter_file(desk, {"path": str(path)})
     assert told["new"] and told["file"] in [one["file"] for one in files.adapters(desk)]
     assert next(one for one in files.adapters(desk) if one["file"] == told["file"])["tokens"] == ["<vase>"]
-    for wrong in (None, {}, {"path": "/etc/passwd"}):
+    wrong: list[Any] = [None, {}, {"path": "/etc/passwd"}]
+    for file in wrong:
         with pytest.raises(InputError):
-            files.import_adapter_file(desk, wrong)  # pyright: ignore[reportArgumentType]
+            files.import_adapter_file(desk, file)
 
 
 # Changing.

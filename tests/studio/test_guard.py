@@ -6,6 +6,7 @@ The battery runs against every page of `PAGES`; what needs certain events runs a
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -265,7 +266,7 @@ def test_web_sockets_are_closed(studio: Served) -> None:
         async def send(message: dict) -> None:
             told.append(message)
 
-        await app({"type": "websocket", "path": "/", "headers": []}, None, send)  # pyright: ignore
+        await cast(Any, app)({"type": "websocket", "path": "/", "headers": []}, None, send)
         return told
 
     assert anyio.run(speak, studio.app) == [{"type": "websocket.close", "code": 1008}]
@@ -280,8 +281,8 @@ def test_what_a_proxy_says_counts_only_where_there_is_one(tmp_path: Path) -> Non
             assert ("Secure" in answer.headers["set-cookie"]) == behind_proxy
             token = answer.cookies.get(COOKIE) or answer.headers["set-cookie"].partition("=")[2].partition(";")[0]
             page = nobody.get("/", headers={**said, "Cookie": f"{COOKIE}={token}"}).text
-            root = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", page)[1])["root"]  # pyright: ignore
-            assert root == f"http{'s' if behind_proxy else ''}://{studio.host}"
+            config = re.search(r"window\.gradio_config = (.*?);</script>", page)
+            assert config and json.loads(config[1])["root"] == f"http{'s' if behind_proxy else ''}://{studio.host}"
 
 
 def test_gradio_is_asked_to_keep_no_traces(studio: Served) -> None:

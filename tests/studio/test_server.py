@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -103,7 +104,7 @@ def test_the_page_must_be_made_for_the_folder_that_is_served(tmp_path: Path) -> 
 
 
 def test_the_look_is_passed_on(tmp_path: Path) -> None:
-    look = {"css": ".mine { color: red }", "head": "<meta name='mine' content='1'>"}
+    look: dict[str, Any] = {"css": ".mine { color: red }", "head": "<meta name='mine' content='1'>"}
     with served(tmp_path, has_accounts=False, **look) as studio:
         page = studio.client().get("/").text
         assert "color: red" in page and "name='mine'" in page.replace("\\u0027", "'")

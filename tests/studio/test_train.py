@@ -18,6 +18,13 @@ def desk(tmp_path):
         yield desk
 
 
+def seconds(desk, folders, recipe="balanced", **advanced):
+    config, slot = read_recipe(desk.studio.config, recipe, *values(**advanced))
+    estimate = train.TrainingPlan.of(desk, folders, config, slot).estimate(desk)
+    assert estimate is not None
+    return estimate.seconds
+
+
 def test_concepts_with_faults_cannot_be_ticked_and_the_reason_is_told(desk):
     assert [card.id for card in train.concept_cards(desk, None)] == ["octo", "shelly"]
     assert "mug" in train.told_faults(desk).value
@@ -29,13 +36,10 @@ def test_at_first_the_first_one_is_ticked_that_is_not_trained(desk):
 
 
 def test_the_time_grows_with_concepts_and_steps_and_its_basis_is_told(desk):
-    def seconds(folders, recipe="balanced", **advanced):
-        config, slot = read_recipe(desk.studio.config, recipe, *values(**advanced))
-        return train.TrainingPlan.of(desk, folders, config, slot).estimate(desk).seconds
-
-    assert seconds(["octo"], "quick") < seconds(["octo"]) < seconds(["octo"], "best")
-    assert seconds(["octo"]) < seconds(["octo", "shelly"])
-    assert seconds(["octo"], steps=90) == seconds(["octo"])
+    one = seconds(desk, ["octo"])
+    assert seconds(desk, ["octo"], "quick") < one < seconds(desk, ["octo"], "best")
+    assert one < seconds(desk, ["octo", "shelly"])
+    assert seconds(desk, ["octo"], steps=90) == one
     assert "measured on this machine's processor" in foresee(desk, on("octo"))
 
 
@@ -52,10 +56,7 @@ def test_a_training_by_one_recipe_tells_the_time_of_the_others(desk, monkeypatch
     assert "earlier trainings" in foresee(desk, on("octo"), "balanced")
     assert "earlier trainings" in foresee(desk, on("octo"), "best")
     assert "this machine's processor" in foresee(desk, on("octo"), batch=3), "another batch size is another pace"
-    with_wide, without = (
-        train.TrainingPlan.of(desk, ["octo"], read_recipe(desk.studio.config, name, 1000)[0]).estimate(desk).seconds
-        for name in ("best", "balanced")
-    )
+    with_wide, without = (seconds(desk, ["octo"], name, steps=1000) for name in ("best", "balanced"))
     assert with_wide == pytest.approx(1.15 * without, rel=0.03)
 
 

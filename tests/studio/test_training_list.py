@@ -1,7 +1,6 @@
 import json
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -169,7 +168,7 @@ def test_a_reopened_page_finds_the_training_again(desk):
 @pytest.mark.parametrize("forged", [None, 3, "", "../x", "zzzzzzzz", ["a"], {"id": 1}])
 def test_forged_presses_choose_nothing(desk, forged):
     with pytest.raises(InputError):
-        training(desk, pressed_id(SimpleNamespace(id=forged)))
+        training(desk, pressed_id(gr.EventData(None, {"id": forged})))
 
 
 def test_a_job_that_is_no_training_is_not_shown_as_one(desk):

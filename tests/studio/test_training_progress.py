@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_diffusion.config import load_config
-from spectral_diffusion.jobs.job import Job
+from spectral_diffusion.jobs.job import Job, State
 from spectral_diffusion.jobs.progress import Progress
 from spectral_diffusion.jobs.specs import build_spec
 from spectral_diffusion.studio.training_progress import TrainingProgress
@@ -11,7 +11,7 @@ from spectral_diffusion.studio.training_progress import TrainingProgress
 NAMES = ("octo", "shelly", "spot")
 
 
-def job(state="running", steps=90, names=NAMES, **progress) -> Job:
+def job(state: State = "running", steps=90, names=NAMES, **progress) -> Job:
     config = load_config().override({"training.steps": steps}).model_dump(mode="json")
     spec = build_spec("train", concepts=[{"blob": "0" * 64, "name": name} for name in names], config=config)
     return Job(
