@@ -1,52 +1,56 @@
 import inspect
 import typing
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import gradio as gr
 import pytest
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.events import event, in_page_words, sentence
-from spectral_diffusion.workspace import Workspace
+from spectral_diffusion.studio.studio import Studio
+from tests.studio.desks import studio_in
+
+Call = Callable[..., Any]
 
 
-class _Studio:
-    has_accounts = True
-
-    def workspace_of(self, user: str | None) -> Workspace:
-        return Workspace(Path("users") / str(user))
-
-
-class _Request:
-    username = "ada"
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio that people log into."""
+    with closing(studio_in(tmp_path_factory.mktemp("people"), has_accounts=True)) as studio:
+        yield studio
 
 
-def _call(function: Any, *values: Any) -> Any:
-    return event(_Studio(), function)(_Request(), *values)  # type: ignore[arg-type]
+@pytest.fixture
+def call(people: Studio) -> Call:
+    """A function as Ada's page calls it."""
+    return lambda function, *values: event(people, function)(gr.Request(username="ada"), *values)
 
 
-def test_an_event_gets_the_desk_of_whoever_is_logged_in():
-    desk, more = _call(lambda desk, more: (desk, more), 7)
-    assert (desk.user, desk.workspace.root, more) == ("ada", Path("users/ada"), 7)
+def test_an_event_gets_the_desk_of_whoever_is_logged_in(people: Studio, call: Call):
+    desk, more = call(lambda desk, more: (desk, more), 7)
+    assert (desk, more) == (Desk.of(people, "ada"), 7)
+    assert (desk.user, desk.workspace.root) == ("ada", people.root.root / "users" / "ada")
 
 
-def test_gradio_sees_its_own_types_in_place_of_the_desk():
+def test_gradio_sees_its_own_types_in_place_of_the_desk(people: Studio):
     def picked(desk: object, name: str, evt: gr.SelectData) -> list[str]:
         return [name]
 
-    wrapped = event(_Studio(), picked)  # type: ignore[arg-type]
+    wrapped = event(people, picked)
     assert list(inspect.signature(wrapped).parameters) == ["request", "name", "evt"]
     hints = typing.get_type_hints(wrapped)
     assert hints["request"] is gr.Request and hints["evt"] is gr.SelectData and hints["return"] == list[str]
 
 
-def test_wrong_input_is_told_in_words_without_markup_of_strangers():
+def test_wrong_input_is_told_in_words_without_markup_of_strangers(call: Call):
     def fail(desk: object) -> None:
         raise InputError("there is no <img src=x> here", "take another")
 
     with pytest.raises(gr.Error) as caught:
-        _call(fail)
+        call(fail)
     assert caught.value.message == "There is no &lt;img src=x&gt; here. Take another"
     assert caught.value.print_exception is False
 
@@ -81,20 +85,20 @@ def test_a_sentence_begins_with_a_capital_and_is_otherwise_as_it_was(text: str, 
     assert sentence(text) == said
 
 
-def test_what_the_queue_says_is_told_as_the_page_says_it():
+def test_what_the_queue_says_is_told_as_the_page_says_it(call: Call):
     def fail(desk: object) -> None:
         raise InputError("job 'x' is not found", "see what there is with `spectral-diffusion jobs list`")
 
     with pytest.raises(gr.Error) as caught:
-        _call(fail)
+        call(fail)
     assert caught.value.message == "Job &#x27;x&#x27; is not found. Reload the page"
 
 
-def test_a_fault_of_ours_goes_to_the_log_and_not_to_the_page(caplog: pytest.LogCaptureFixture):
+def test_a_fault_of_ours_goes_to_the_log_and_not_to_the_page(call: Call, caplog: pytest.LogCaptureFixture):
     def fail(desk: object) -> None:
         raise KeyError("secret/path")
 
     with pytest.raises(gr.Error) as caught:
-        _call(fail)
+        call(fail)
     assert "secret/path" not in caught.value.message and "fault of ours" in caught.value.message
     assert "secret/path" in caplog.text

@@ -28,11 +28,6 @@ JUNK: list[Any] = [
 ]  # fmt: skip
 
 
-class _Request:
-    def __init__(self, user: str | None) -> None:
-        self.username = user
-
-
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
     """Every function that the page calls."""
@@ -85,7 +80,7 @@ def test_no_event_has_a_fault_whatever_it_is_sent(
     for function in events:
         caplog.clear()
         try:
-            function.fn(_Request("ada"), *_given(function, value))
+            function.fn(gr.Request(username="ada"), *_given(function, value))
         except gr.Error as error:
             if "fault of ours" in str(error.message):
                 faults.append(f"{function.name}: {_logged(caplog)}")
@@ -124,10 +119,10 @@ def test_there_are_functions_that_programs_call(events: list[Any]):
 def test_plausible_values_are_taken(events: list[Any]):
     found = {function.api_name: (function, given) for function, _, given in _offered(events)}
     function, given = found["train"]
-    job = function.fn(_Request("ada"), *given.values())
+    job = function.fn(gr.Request(username="ada"), *given.values())
     assert job["state"] == "queued"
     function, given = found["cancel"]
-    assert function.fn(_Request("ada"), *{**given, "id": job["id"]}.values())["state"] == "cancelled"
+    assert function.fn(gr.Request(username="ada"), *{**given, "id": job["id"]}.values())["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:40])
@@ -139,7 +134,7 @@ def test_no_named_function_has_a_fault_when_one_value_is_odd_and_the_others_are_
         for parameter in parameters:
             caplog.clear()
             try:
-                function.fn(_Request("ada"), *{**given, parameter.name: copy.deepcopy(value)}.values())
+                function.fn(gr.Request(username="ada"), *{**given, parameter.name: copy.deepcopy(value)}.values())
             except gr.Error as error:
                 if "fault of ours" in str(error.message):
                     faults.append(f"{function.api_name}, {parameter.name}: {_logged(caplog)}")
@@ -149,7 +144,7 @@ def test_no_named_function_has_a_fault_when_one_value_is_odd_and_the_others_are_
 def test_nobody_gets_an_answer(events: list[Any]):
     for function in events:
         with pytest.raises(gr.Error, match="logged in"):
-            function.fn(_Request(None), *_given(function, None))
+            function.fn(gr.Request(username=None), *_given(function, None))
 
 
 SCALARS = (
