@@ -17,7 +17,7 @@ from spectral_diffusion.studio.limits import COUNT_LIMIT, GUIDANCE_LIMIT, SEED_L
 from spectral_diffusion.studio.parts.cards import cards, ticked
 from spectral_diffusion.studio.parts.chips import chips, pressed
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, status_lines, watch
+from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, look_again, watch
 
 FIRST_SEED = 9
 _TAKE_PROPOSAL = """(proposed, prompt) => {
@@ -179,16 +179,10 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         )
 
     def begin(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
-        job = read_drawing(desk, *values).submit(desk)
-        return watch(desk, job, open_jobs)
+        return watch(desk, open_jobs, read_drawing(desk, *values).submit(desk))
 
     def begin_row(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
-        job = read_drawing(desk, *values).compare(desk)
-        return watch(desk, job, open_jobs)
-
-    def stop(desk: Desk, open_jobs: list[str]) -> str:
-        cancel_all(desk, open_jobs)
-        return status_lines(desk, [desk.job(job_id) for job_id in open_jobs])
+        return watch(desk, open_jobs, read_drawing(desk, *values).compare(desk))
 
     def poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
         return _poll(desk, open_jobs, kept)
@@ -215,7 +209,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     shell.on(compare.click, begin_row, [watching, *controls.all], [watching, timer, status])
     for function in (programs.draw, programs.pictures, programs.picture):
         shell.offer(function, function.__name__)
-    shell.on(cancel.click, stop, watching, status)
+    shell.on(cancel.click, cancel_all, watching, status)
     shell.on(timer.tick, poll, [watching, shown.state], [watching, timer, status, *shown.outputs], quiet=True)
 
 
@@ -247,25 +241,5 @@ def _note(text: str) -> str:
 
 
 def _poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
-    jobs = []
-    for job_id in open_jobs:
-        try:
-            jobs.append(desk.job(job_id))
-        except InputError:
-            continue
-    waiting = [job for job in jobs if job.is_open]
-    ended = [job for job in jobs if not job.is_open]
-    failed = [job for job in ended if job.state == "failed"]
-    for job in failed:
-        gr.Warning(html.escape(f"{job.title}: {on_the_page(job.error or '')}"), duration=15)
-    done = [job for job in ended if job.state == "done"]
-    if done:
-        shown = history.show_job(desk, kept, done[-1])
-    else:
-        shown = history.unchanged()
-    return [
-        [job.id for job in waiting],
-        gr.Timer(active=bool(waiting)),
-        status_lines(desk, waiting or failed),
-        *shown,
-    ]
+    values, done = look_again(desk, open_jobs)
+    return [*values, *(history.show_job(desk, kept, done[-1]) if done else history.unchanged())]

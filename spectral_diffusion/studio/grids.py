@@ -70,7 +70,7 @@ def build(shell: Shell, controls: Controls, watching: gr.State, timer: gr.Timer,
         job = read_drawing(desk, *values).grid(
             desk, Axis.read(across_setting, across_text, owner), Axis.read(down_setting, down_text, owner)
         )
-        return watch(desk, job, open_jobs)
+        return watch(desk, open_jobs, job)
 
     shell.on(part.expand, offer, None, of, quiet=True)
     shell.on(across.change, example, across, across_values, quiet=True)

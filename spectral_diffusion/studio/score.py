@@ -1,6 +1,5 @@
 """The score screen: pictures ticked, concepts and a prompt to compare them with, and what a CLIP finds."""
 
-import html
 import time
 from typing import Any
 
@@ -8,19 +7,17 @@ import gradio as gr
 
 from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.diffusion.score_words import in_words
-from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import ScoreSpec
 from spectral_diffusion.studio import choosing, trend
 from spectral_diffusion.studio.desk import Desk
-from spectral_diffusion.studio.events import on_the_page
 from spectral_diffusion.studio.parts.picture_cards import ticked_pictures
 from spectral_diffusion.studio.score_report import saves, write_scores
 from spectral_diffusion.studio.score_result import result_html, result_view
 from spectral_diffusion.studio.score_table import score_table, table_of
 from spectral_diffusion.studio.scoring import about_training, score_jobs, scores_of, submit_pictures
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, status_lines, watch
+from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, look_again, status_lines, watch
 
 _WELCOME = (
     "How faithful are pictures? A CLIP compares them with the photographs of your concepts and with the prompt, and "
@@ -104,7 +101,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         job = submit_pictures(
             desk, ticked_pictures(cards), choosing.uploads(files), choosing.names(folders), str(text or "")
         )
-        return watch(desk, job, open_jobs)
+        return watch(desk, open_jobs, job)
 
     def poll(desk: Desk, open_jobs: list[str], training: Any) -> list[Any]:
         return _poll(desk, open_jobs, training)
@@ -116,11 +113,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         """Score pictures: names of yours, folders of concepts from left to right, a prompt or none. Answers the job."""
         return submit_pictures(desk, choosing.names(pictures), (), choosing.names(concepts), prompt).to_dict()
 
-    def stop(desk: Desk, open_jobs: list[str]) -> str:
-        cancel_all(desk, open_jobs)
-        return status_lines(desk, [desk.job(job_id) for job_id in open_jobs])
-
-    shell.on(cancel.click, stop, watching, status)
+    shell.on(cancel.click, cancel_all, watching, status)
     shell.refresh(
         tab,
         refresh,
@@ -172,23 +165,11 @@ def _concept_choices(desk: Desk, kept: Any, ticked: list[str], before: Any) -> A
 
 
 def _poll(desk: Desk, open_jobs: list[str], training_id: Any) -> list[Any]:
-    jobs = []
-    for job_id in open_jobs:
-        try:
-            jobs.append(desk.job(job_id))
-        except InputError:
-            continue
-    waiting = [job for job in jobs if job.is_open]
-    failed = [job for job in jobs if job.state == "failed"]
-    for job in failed:
-        gr.Warning(html.escape(f"{job.title}: {on_the_page(job.error or '')}"), duration=15)
-    done = [job for job in jobs if job.state == "done"]
+    values, done = look_again(desk, open_jobs)
     pictures = [job for job in done if about_training(job) is None]
     samples = [about for job in done if (about := about_training(job)) is not None]
     return [
-        [job.id for job in waiting],
-        gr.Timer(active=bool(waiting)),
-        status_lines(desk, waiting or failed),
+        *values,
         *(shown_values(desk, pictures[-1].id) if pictures else [gr.skip()] * 4),
         *(trend.trend_values(desk, training_id or samples[0][0], opened=True) if samples else trend.unchanged()),
     ]

@@ -26,7 +26,7 @@ from spectral_diffusion.studio.scoring import (
 )
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.thumbnails import thumbnail_address
-from spectral_diffusion.studio.watching import status_lines
+from spectral_diffusion.studio.watching import watch
 
 TITLE = "Image alignment of samples by training step"
 _THUMBNAIL_PX = 96
@@ -79,9 +79,7 @@ def build(shell: Shell, watching: gr.State, timer: gr.Timer, status: gr.HTML) ->
     def begin(desk: Desk, training_id: str | None, open_jobs: list[str]) -> list[Any]:
         if not training_id:
             raise InputError("no training is chosen", "choose one; trainings draw samples where their recipe says so")
-        jobs = submit_training(desk, desk.job(training_id))
-        ids = [*(open_jobs or []), *(job.id for job in jobs)]
-        return [ids, gr.Timer(active=True), status_lines(desk, [desk.job(job_id) for job_id in ids])]
+        return watch(desk, open_jobs, *submit_training(desk, desk.job(training_id)))
 
     shell.on(training.input, choose, training, [shown, report], quiet=True)
     shell.on(button.click, begin, [training, watching], [watching, timer, status])

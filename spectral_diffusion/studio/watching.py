@@ -1,5 +1,6 @@
 """Jobs that a page looks at until they have ended."""
 
+import html
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,22 +11,41 @@ from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import priority
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.events import on_the_page
 from spectral_diffusion.studio.parts.progress_line import progress_line
 
 POLL_SECONDS = 0.7
 
 
-def watch(desk: Desk, job: Job, open_jobs: list[str]) -> list[Any]:
-    """A job that was queued is looked at from now on: values of the watched jobs, the timer and the status line."""
-    ids = [*(open_jobs or []), job.id]
+def watch(desk: Desk, open_jobs: list[str], *queued: Job) -> list[Any]:
+    """Jobs that were queued are looked at from now on: values of the watched jobs, the timer and the status line."""
+    ids = [*(open_jobs or []), *(job.id for job in queued)]
     return [ids, gr.Timer(active=True), status_lines(desk, [desk.job(job_id) for job_id in ids])]
 
 
-def cancel_all(desk: Desk, open_jobs: list[str]) -> None:
-    """End jobs of theirs, as far as they have not ended already."""
+def look_again(desk: Desk, open_jobs: list[str]) -> tuple[list[Any], list[Job]]:
+    """How watched jobs go on. What failed is told once: it is watched no more.
+
+    Returns:
+        The same values as of `watch`, and the jobs that are done now.
+    """
+    jobs: list[Job] = []
+    for job_id in open_jobs:
+        with suppress(InputError):
+            jobs.append(desk.job(job_id))
+    waiting, failed = [job for job in jobs if job.is_open], [job for job in jobs if job.state == "failed"]
+    for job in failed:
+        gr.Warning(html.escape(f"{job.title}: {on_the_page(job.error or '')}"), duration=15)
+    values = [[job.id for job in waiting], gr.Timer(active=bool(waiting)), status_lines(desk, waiting or failed)]
+    return values, [job for job in jobs if job.state == "done"]
+
+
+def cancel_all(desk: Desk, open_jobs: list[str]) -> str:
+    """End jobs of theirs, as far as they have not ended already; answers the status line."""
     for job_id in open_jobs:
         with suppress(InputError):
             desk.studio.queue.cancel(desk.job(job_id).id)
+    return status_lines(desk, [desk.job(job_id) for job_id in open_jobs])
 
 
 def status_lines(desk: Desk, jobs: list[Job]) -> str:
