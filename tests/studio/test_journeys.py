@@ -3,7 +3,6 @@
 import io
 import re
 import shutil
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
 from spectral_diffusion.diffusion.pipeline import read_settings
-from spectral_diffusion.jobs.database import Database
-from spectral_diffusion.jobs.queue import JobQueue
-from spectral_diffusion.jobs.store import Store
-from spectral_diffusion.workspace import Workspace, sample_concepts
-from tests.studio.browsing import Server, Visit, browser, studio, visit
+from tests.studio.browsing import Server, browser, studio, visit
+from tests.studio.journeying import (
+    draw,
+    new_concept,
+    noise,
+    photographs,
+    pictures,
+    row,
+    states,
+    steps_done,
+    train,
+    upload,
+    wait_for,
+)
 
 # One browser at a time: what else runs beside it is not what is tried here.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
 expect.set_options(timeout=60_000)
 SCREENS = ("Concepts", "Slots", "Train", "Create", "Score", "Files", "Model")
-JOB_SECONDS = 400.0
 
 
 @pytest.fixture(scope="module")
@@ -39,88 +46,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found
 
 
-def _photographs(folder: Path, name: str = "spot", count: int = 5) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = sorted((sample_concepts() / name).glob("*.png"))[:count]
-    return [Path(shutil.copy(path, folder / f"IMG_{index}.png")) for index, path in enumerate(paths)]
-
-
-def _new_concept(page: Page, name: str, class_word: str) -> None:
-    page.locator("#concepts-new").click()
-    page.locator("#concepts-new-name textarea, #concepts-new-name input").fill(name)
-    expect(page.locator("#concepts-new-token input, #concepts-new-token textarea").first).to_have_value(f"<{name}>")
-    page.locator("#concepts-new-class input, #concepts-new-class textarea").first.fill(class_word)
-    page.locator("#concepts-create").click()
-    expect(page.locator("#concepts-heading")).to_contain_text(name)
-
-
-def _upload(page: Page, paths: list[Path]) -> None:
-    page.locator("#concepts-drop input.files").set_input_files(paths)
-
-
-def _train(visited: Visit, name: str, steps: int) -> None:
-    """Tick one concept, set the number of steps, and press Train."""
-    page = visited.page
-    visited.tab("Train")
-    page.locator("#train-concepts .card", has_text=name).wait_for()
-    for card in page.locator("#train-concepts .card").all():
-        box = card.locator("input[type=checkbox]")
-        if box.is_checked() != (name in card.inner_text()):
-            box.click()
-    if not page.locator("#train-steps input").first.is_visible():
-        page.get_by_role("button", name="Advanced").click()
-    page.locator("#train-steps input").first.fill(str(steps))
-    page.locator("#train-steps input").first.press("Tab")
-    page.locator("#train-begin").click()
-
-
-def _row(page: Page, name: str) -> str:
-    return page.locator("#train-jobs .job", has_text=f"train {name}").first.inner_text()
-
-
-def _wait_for(condition: object, seconds: float = JOB_SECONDS) -> None:
-    until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.3)
-
-
-def _states(server: Server) -> dict[str, str]:
-    workspace = Workspace(server.workspace)
-    queue = JobQueue(Database.locate(workspace), Store.locate(workspace))
-    try:
-        return {job.title: job.state for job in reversed(queue.jobs())}
-    finally:
-        queue.close()
-
-
-def _steps(server: Server, title: str) -> int:
-    workspace = Workspace(server.workspace)
-    queue = JobQueue(Database.locate(workspace), Store.locate(workspace))
-    try:
-        return max((job.progress.furthest for job in queue.jobs() if job.title == title), default=0)
-    finally:
-        queue.close()
-
-
-def _pictures(server: Server) -> list[Path]:
-    return sorted((server.workspace / "images").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
-
-
-def _draw(visited: Visit, server: Server) -> Path:
-    before = len(_pictures(server))
-    visited.page.locator("#create-draw").click()
-    _wait_for(lambda: len(_pictures(server)) > before)
-    path = _pictures(server)[-1]
-    expect(visited.page.locator("#create-status progress")).to_have_count(0, timeout=30_000)
-    return path
-
-
 def test_a_first_visit_ends_in_a_fused_picture_of_the_samples(chromium: Browser, server: Server):
     with visit(chromium, server) as visited:
         page = visited.page
         expect(page.locator("#create-fused")).to_contain_text(re.compile(r"Fused in \d+ ms"), timeout=60_000)
-        path = _draw(visited, server)
+        path = draw(visited, server)
         settings = read_settings(path)
         assert [record.name for record in settings.adapters] == ["octo", "shelly", "spot"]
         assert settings.prompt == "a photo of <octo> and <shelly> and <spot> on the beach"
@@ -144,7 +74,7 @@ def test_a_strength_slider_fuses_again_at_once(chromium: Browser, server: Server
         expect(page.locator("#create-fused")).to_contain_text("Fused in")
         expect(page.get_by_label("Strength of octo")).to_be_focused()
         assert "octo in columns" in before
-        path = _draw(visited, server)
+        path = draw(visited, server)
         strengths = {record.name: record.strength for record in read_settings(path).adapters}
         assert strengths == {"octo": 0.8, "shelly": 1.0, "spot": 1.0}
         visited.check()
@@ -157,7 +87,7 @@ def test_a_comparison_is_a_row_of_each_alone_and_all_fused_with_one_seed(chromiu
         expect(page.locator("#create-prompt textarea")).to_have_value(re.compile("^a photo of <octo> and <shelly> on"))
         page.locator("#create-compare").click()
         grids = server.workspace / "images" / "grids"
-        _wait_for(lambda: len(list(grids.glob("grid_*.png"))) == 1)
+        wait_for(lambda: len(list(grids.glob("grid_*.png"))) == 1)
         expect(page.locator("#create-latest img")).to_have_count(3, timeout=30_000)
         told = [read_settings(path) for path in grids.glob("*.png") if not path.name.startswith("grid_")]
         assert sorted(len(settings.adapters) for settings in told) == [1, 1, 2]
@@ -197,7 +127,7 @@ def test_a_picture_dropped_back_in_restores_everything_and_draws_the_same_again(
         page.locator("#create-negative textarea, #create-negative input").first.fill("a red ball")
         page.locator("#create-concepts .card", has_text="shelly").locator("input[type=checkbox]").click()
         page.locator("#create-prompt textarea").fill("a photo of <octo> and <spot> in the snow")
-        first = _draw(visited, server)
+        first = draw(visited, server)
         kept = Path(shutil.copy(first, tmp_path / "from a friend.png"))
     with visit(chromium, server) as visited:
         page = visited.page
@@ -205,7 +135,7 @@ def test_a_picture_dropped_back_in_restores_everything_and_draws_the_same_again(
         page.locator("#create-drop input[type=file]").set_input_files(kept)
         expect(page.locator("#create-prompt textarea")).to_have_value("a photo of <octo> and <spot> in the snow")
         expect(page.locator("#create-concepts .card.on")).to_have_count(2)
-        again = _draw(visited, server)
+        again = draw(visited, server)
         told, told_again = read_settings(kept), read_settings(again)
         assert told == told_again
         assert (told_again.seed, told_again.steps, told_again.negative_prompt) == (77, 5, "a red ball")
@@ -219,13 +149,13 @@ def test_a_new_concept_goes_from_photographs_to_a_scored_picture_and_a_downloade
     with visit(chromium, server) as visited:
         page = visited.page
         visited.tab("Concepts")
-        _new_concept(page, "rex", "dog")
-        _upload(page, _photographs(tmp_path / "photographs"))
+        new_concept(page, "rex", "dog")
+        upload(page, photographs(tmp_path / "photographs"))
         expect(page.locator("#concepts-photographs .row")).to_have_count(5, timeout=60_000)
         caption = page.get_by_label(re.compile("^Caption of")).first
         caption.fill("a photo of rex, my dog")
         caption.press("Tab")
-        _wait_for(lambda: any((server.workspace / "concepts" / "rex").glob("*.txt")), 20)
+        wait_for(lambda: any((server.workspace / "concepts" / "rex").glob("*.txt")), 20)
         visited.check()
 
         visited.tab("Slots")
@@ -236,14 +166,14 @@ def test_a_new_concept_goes_from_photographs_to_a_scored_picture_and_a_downloade
         expect(page.locator("#slots-table")).to_contain_text("rex", timeout=60_000)
         visited.check()
 
-        _train(visited, "rex", 6)
-        _wait_for(lambda: "done" in _row(page, "rex").lower())
+        train(visited, "rex", 6)
+        wait_for(lambda: "done" in row(page, "rex").lower())
         assert (server.workspace / "adapters" / "rex.safetensors").is_file()
         visited.check()
         page.get_by_role("button", name="Draw it").click()
         expect(page.locator("#create-concepts .card.on")).to_have_count(1)
         expect(page.locator("#create-concepts .card.on")).to_contain_text("rex")
-        drawn = _draw(visited, server)
+        drawn = draw(visited, server)
         assert [record.name for record in read_settings(drawn).adapters] == ["rex"]
 
         page.locator("#create-history button.thumbnail-item, #create-history .grid-wrap button").first.click()
@@ -269,7 +199,7 @@ def test_every_wrong_upload_is_told_in_words_and_the_good_one_beside_it_is_kept(
         "not a picture.png": b"just some words",
         "empty.png": b"",
         "phone.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-        "cut off.png": _photographs(tmp_path / "whole", count=1)[0].read_bytes()[:4000],
+        "cut off.png": photographs(tmp_path / "whole", count=1)[0].read_bytes()[:4000],
     }
     paths = []
     for name, content in wrong.items():
@@ -282,12 +212,12 @@ def test_every_wrong_upload_is_told_in_words_and_the_good_one_beside_it_is_kept(
     with zipfile.ZipFile(tmp_path / "slip.zip", "w") as archive:
         archive.writestr("../../escaped.png", b"x")
     paths += [tmp_path / name for name in ("moving.webp", "huge.png", "tiny.png", "slip.zip")]
-    good = _photographs(tmp_path / "good", "octo", 1)
+    good = photographs(tmp_path / "good", "octo", 1)
     with visit(chromium, server) as visited:
         page = visited.page
         visited.tab("Concepts")
-        _new_concept(page, "mixed", "octopus")
-        _upload(page, [*paths, *good])
+        new_concept(page, "mixed", "octopus")
+        upload(page, [*paths, *good])
         results = page.locator("#concepts-results")
         for path in paths:
             expect(results).to_contain_text(path.name, timeout=90_000)
@@ -298,12 +228,7 @@ def test_every_wrong_upload_is_told_in_words_and_the_good_one_beside_it_is_kept(
         text = results.inner_text()
         for words in ("not a PNG, JPEG or WebP", "HEIC", "animation", "100 megapixels", "damaged", "empty"):
             assert words.lower() in text.lower(), (words, text)
-        many = []
-        for index in range(51):
-            many.append(tmp_path / f"many_{index:02d}.png")
-            pixels = np.random.default_rng(index).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(many[-1])
-        _upload(page, many)
+        upload(page, noise(tmp_path, 51))
         expect(results).to_contain_text("50", timeout=120_000)
         expect(page.locator("#concepts-photographs .row")).to_have_count(50, timeout=60_000)
         visited.check()
@@ -311,14 +236,14 @@ def test_every_wrong_upload_is_told_in_words_and_the_good_one_beside_it_is_kept(
 
 def test_a_closed_tab_disturbs_no_training(chromium: Browser, server: Server):
     with visit(chromium, server) as visited:
-        _train(visited, "octo", 12)
-        _wait_for(lambda: _steps(server, "train octo") >= 2)
+        train(visited, "octo", 12)
+        wait_for(lambda: steps_done(server, "train octo") >= 2)
         expect(visited.page.locator("#train-detail")).to_contain_text("Safe to close this tab")
         visited.check()
     with visit(chromium, server) as visited:
         visited.tab("Train")
         expect(visited.page.locator("#train-jobs .job").first).to_contain_text("octo")
-        _wait_for(lambda: "done" in _row(visited.page, "octo").lower())
+        wait_for(lambda: "done" in row(visited.page, "octo").lower())
         expect(visited.page.locator("#train-detail svg").first).to_be_visible()
         visited.check()
 
@@ -326,15 +251,15 @@ def test_a_closed_tab_disturbs_no_training(chromium: Browser, server: Server):
 def test_a_cancelled_training_ends_and_goes_on_when_it_is_retried(chromium: Browser, server: Server):
     with visit(chromium, server) as visited:
         page = visited.page
-        _train(visited, "spot", 40)
-        _wait_for(lambda: _steps(server, "train spot") >= 2)
+        train(visited, "spot", 40)
+        wait_for(lambda: steps_done(server, "train spot") >= 2)
         page.locator("#train-cancel").click()
-        _wait_for(lambda: _states(server)["train spot"] == "cancelled", 30)
+        wait_for(lambda: states(server)["train spot"] == "cancelled", 30)
         expect(page.locator("#train-jobs .job").first).to_contain_text(re.compile("cancelled", re.IGNORECASE))
         page.locator("#train-retry").click()
-        _wait_for(lambda: _states(server)["train spot"] == "running", 60)
+        wait_for(lambda: states(server)["train spot"] == "running", 60)
         page.locator("#train-cancel").click()
-        _wait_for(lambda: _states(server)["train spot"] == "cancelled", 30)
+        wait_for(lambda: states(server)["train spot"] == "cancelled", 30)
         visited.check()
 
 
@@ -342,8 +267,8 @@ def test_a_cancelled_training_ends_and_goes_on_when_it_is_retried(chromium: Brow
 def test_a_server_that_dies_in_training_finds_it_again(chromium: Browser, tmp_path: Path, how: str):
     with studio(tmp_path / "workspace") as server:
         with visit(chromium, server) as visited:
-            _train(visited, "shelly", 16)
-            _wait_for(lambda: _steps(server, "train shelly") >= 3)
+            train(visited, "shelly", 16)
+            wait_for(lambda: steps_done(server, "train shelly") >= 3)
             getattr(server, how)()
             server.start()
             visited.errors.clear()
@@ -351,7 +276,7 @@ def test_a_server_that_dies_in_training_finds_it_again(chromium: Browser, tmp_pa
         with visit(chromium, server) as visited:
             visited.tab("Train")
             expect(visited.page.locator("#train-jobs .job").first).to_contain_text("shelly")
-            _wait_for(lambda: _states(server)["train shelly"] == "done")
+            wait_for(lambda: states(server)["train shelly"] == "done")
             expect(visited.page.locator("#train-jobs .job").first).to_contain_text(
                 re.compile("done", re.IGNORECASE), timeout=20_000
             )
@@ -377,9 +302,9 @@ def test_the_keyboard_alone_goes_from_a_tick_to_a_picture(chromium: Browser, ser
         tab_to("#create-examples button")
         page.keyboard.press("Enter")
         tab_to("#create-draw")
-        before = len(_pictures(server))
+        before = len(pictures(server))
         page.keyboard.press("Enter")
-        _wait_for(lambda: len(_pictures(server)) > before)
+        wait_for(lambda: len(pictures(server)) > before)
         tabs = page.get_by_role("tab", name="Create", exact=True).first
         tabs.focus()
         page.keyboard.press("Tab")
@@ -417,7 +342,7 @@ def test_every_control_is_explained_on_hover(chromium: Browser, server: Server):
 def test_no_picture_of_another_format_is_shown_in_place_of_the_png(chromium: Browser, server: Server):
     with visit(chromium, server) as visited:
         page = visited.page
-        _draw(visited, server)
+        draw(visited, server)
         page.locator("#create-history img").first.wait_for(timeout=30_000)
         address = page.locator("#create-history img").first.get_attribute("src") or ""
         content = visited.page.request.get(address).body()
