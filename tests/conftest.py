@@ -39,6 +39,16 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_miniature(tmp_path_factory.mktemp("miniature"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that may take longest begin first, so that no process is left alone with one of them at the end."""
+
+    def seconds_allowed(item: pytest.Item) -> float:
+        mark = item.get_closest_marker("timeout")
+        return float(mark.args[0]) if mark is not None else 0.0
+
+    items.sort(key=seconds_allowed, reverse=True)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests of the battery counted and measured, at the end of the run."""
     for report in terminalreporter.getreports("passed"):

@@ -29,7 +29,7 @@ from tests.studio.journeying import (
 )
 
 # One browser at a time: what else runs beside it is not what is tried here.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("browser")]
 expect.set_options(timeout=60_000)
 SCREENS = ("Concepts", "Slots", "Train", "Create", "Score", "Files", "Model")
 
