@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.fusion import FusedAdapter, FusedPart, fuse, load_fused
+from spectral_diffusion.fusion import FusedAdapter, FusedPart, fuse_parts, load_fused
 from spectral_diffusion.fusion.slots import slot_sum
 from spectral_diffusion.spectrum import LowRankDelta
 
@@ -46,7 +46,7 @@ class Fuser:
         """Fuse adapter files with these strengths, which scale those that fused files were fused with.
 
         Raises:
-            InputError: See `fusion.fuse`.
+            InputError: See `fusion.fuse_files`.
             AdapterFileError: One is not an adapter.
         """
         began = time.perf_counter()
@@ -77,7 +77,7 @@ class Fuser:
     def _changes(self, keys: tuple[_Key, ...], parts: Sequence[FusedPart]) -> tuple[_Change, ...]:
         """What each part changes, without its strength: the same however the sliders stand, as is whether they meet."""
         if keys not in self._fusions:
-            fuse([part.adapter for part in parts])
+            fuse_parts([(parts, 1.0)])
             self._fusions[keys] = tuple(
                 {module: part.low_rank(module) for module in part.adapter.modules} for part in parts
             )

@@ -35,9 +35,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         with gr.Column(scale=1, min_width=320):
             gr.Markdown("#### The machine")
             now = gr.HTML("", elem_id="model-machine", css_template=_CSS, js_on_load=None)
-            look = gr.Button(
-                "Look again", size="sm", elem_id=shell.hint("model-look", "Ask for memory and workers anew.")
-            )
+            look = shell.small_button("Look again", "model-look", "Ask for memory and workers anew.")
             gr.Markdown("#### Versions")
             gr.HTML(_table(versions()), elem_id="model-versions", css_template=_CSS, js_on_load=None)
     if is_toybox:

@@ -11,7 +11,7 @@ from tests.adapters.making import make_adapter
 from tests.studio.desks import write_adapters
 
 
-def test_fusing_again_equals_fusing_thewrite_adapters(tmp_path: Path):
+def test_fusing_again_equals_fusing_the_files(tmp_path: Path):
     octo, spot = write_adapters(tmp_path, octo=0, spot=1)
     fuser = Fuser()
     for strengths in ((1.0, 1.0), (0.3, -0.5), (0.0, 2.0)):
@@ -37,6 +37,18 @@ def test_concepts_that_share_columns_are_refused_every_time(tmp_path: Path):
     for _ in range(2):
         with pytest.raises(SlotError, match=r"octo .* and spot"):
             fuser.fuse(files)
+
+
+def test_what_drawing_refuses_fusing_on_the_page_refuses_in_the_same_words(tmp_path: Path):
+    octo, spot = write_adapters(tmp_path, octo=0, spot=1)
+    for path, scale in ((octo, 1.0), (spot, 0.5)):
+        fuse_files([(path, 1.0)], factor_scale=scale).save(tmp_path / f"fused_{path.name}")
+    files = [(tmp_path / f"fused_{path.name}", 1.0) for path in (octo, spot)]
+    with pytest.raises(InputError) as told:
+        fuse_files(files)
+    with pytest.raises(InputError) as shown:
+        Fuser().fuse(files)
+    assert str(shown.value) == str(told.value)
 
 
 def test_nothing_and_no_adapter_are_refused_in_words(tmp_path: Path):
