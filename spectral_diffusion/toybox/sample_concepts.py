@@ -7,31 +7,17 @@ made what `concepts/` ships. The pictures are renders, named photographs because
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from spectral_diffusion.images import save_png, to_image
+from spectral_diffusion.toybox.frozen_toys import FROZEN
+from spectral_diffusion.toybox.sample_concept import SampleConcept
 from spectral_diffusion.toybox.scene import Placement, Scene, render
 from spectral_diffusion.toybox.toy import Accessory, Mark, Toy
 from spectral_diffusion.workspace import write_atomically
 
 PHOTOGRAPH_PX = 128
-
-
-@dataclass(frozen=True)
-class SampleConcept:
-    """A toy with the token that stands for it in prompts.
-
-    Args:
-        token: As written in a prompt, with its angle brackets.
-        description: What it looks like, in words.
-        toy: What it looks like; held-out marks make it new to the base.
-    """
-
-    token: str
-    description: str
-    toy: Toy
 
 
 SAMPLES: Mapping[str, SampleConcept] = MappingProxyType(
@@ -115,13 +101,14 @@ def write_concept(name: str, concept: SampleConcept, out: Path) -> None:
 
 
 def main() -> None:
-    """Write all sample concepts."""
+    """Command line."""
     parser = argparse.ArgumentParser(description="Render the sample concepts.")
     parser.add_argument("--out", type=Path, default=Path("concepts"), help="folder that gets one folder a concept")
-    out = parser.parse_args().out
-    for name, concept in SAMPLES.items():
-        write_concept(name, concept, out)
-        print(f"{out / name}")
+    parser.add_argument("--toys", choices=("samples", "frozen"), default="samples", help="which concepts")
+    options = parser.parse_args()
+    for name, concept in (SAMPLES if options.toys == "samples" else FROZEN).items():
+        write_concept(name, concept, options.out)
+        print(f"{options.out / name}")
 
 
 if __name__ == "__main__":
