@@ -43,7 +43,7 @@ Task = Callable[..., Any]
 
 def build(shell: Shell, tab: gr.Tab) -> None:
     """The screen."""
-    state, given = gr.State(dict(_EMPTY)), gr.State(["", ""])
+    state, given, taken_over = gr.State(dict(_EMPTY)), gr.State(["", ""]), gr.State(None)
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=260):
             listed = concept_list(elem_id=shell.hint("concepts-list", "Your concepts. Press one for its photographs."))
@@ -118,14 +118,17 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                         )
                     editor = picture_editor.build(shell)
 
-    shown = [state, listed, making, detail, heading, train, draw, undo, *words.all, zone, table, *editor.outputs]
+    shown = [state, listed, detail, heading, train, draw, undo, *words.all, zone, table, *editor.outputs]
 
-    def refresh(desk: Desk, kept: dict[str, Any]) -> list[Any]:
-        return view(desk, kept, keep_words=True)
+    written = [making, *new_words.all, given]
+    closed = [gr.Column(visible=False), "", "", "", "", ["", ""]]
+
+    def refresh(desk: Desk, kept: dict[str, Any], with_new_words: Any = None) -> list[Any]:
+        return view(desk, kept, keep_words=kept["concept"] != with_new_words)
 
     def pick(desk: Desk, kept: dict[str, Any], evt: gr.EventData) -> list[Any]:
         folder = concept_of(desk, told(evt, "folder")).folder
-        return ["", *view(desk, {**kept, "concept": folder, "photograph": None})]
+        return [gr.Column(visible=False), "", *view(desk, {**kept, "concept": folder, "photograph": None})]
 
     def pick_photograph(desk: Desk, kept: dict[str, Any], evt: gr.EventData) -> list[Any]:
         concept, name = told_text(evt, "concept"), told_text(evt, "name")
@@ -160,7 +163,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
 
     def make(desk: Desk, kept: dict[str, Any], *values: Any) -> list[Any]:
         folder = concept_words.create(desk, *values)
-        return ["", *view(desk, {**kept, "concept": folder, "photograph": None})]
+        return [*closed, "", *view(desk, {**kept, "concept": folder, "photograph": None})]
 
     def save_words(desk: Desk, kept: dict[str, Any], *values: Any) -> list[Any]:
         folder = concept_words.save(desk, concept_of(desk, kept["concept"]), *values)
@@ -179,34 +182,45 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     ) -> list[Any]:
         # Who drops photographs may look at another concept before they have arrived.
         offer, concept = read_offer(desk, evt), concept_of(desk, told(evt, "about"))
+        before = (concept.token, concept.class_word, concept.description)
         found = add_offer(desk, concept.folder, offer, progress)
         if concept.folder != kept["concept"]:
             gr.Info(html.escape(f"What you dropped on {concept.name} has been read."), duration=8)
-        return [outcomes(found, "photograph"), *view(desk, kept, keep_words=True)]
-
-    def begin(desk: Desk) -> list[Any]:
-        return [gr.Column(visible=True), gr.Column(visible=False), "", "", "", "", ["", ""]]
+        now = concept_of(desk, concept.folder)
+        has_new_words = (now.token, now.class_word, now.description) != before
+        return [outcomes(found, "photograph"), concept.folder if has_new_words else None]
 
     def to_create(desk: Desk, kept: dict[str, Any]) -> list[Any]:
         return [[f"{concept_of(desk, kept['concept']).name}.safetensors"], gr.Tabs(selected="create")]
 
     shell.refresh(tab, refresh, state, shown)
-    shell.on(listed.pick, pick, state, [results, *shown], quiet=True)
+    shell.on(listed.pick, pick, state, [making, results, *shown], quiet=True)
     shell.on(table.pick, pick_photograph, state, shown, quiet=True)
-    shell.on(table.caption, write_caption, state, table, quiet=True)
+    # Whoever leaves two captions, or drops twice, before the first is answered means both.
+    shell.on(table.caption, write_caption, state, table, quiet=True, trigger_mode="multiple")
     shell.on(editor.crop.crop, changing(picture_editor.crop, "Cropped. The whole one is in the trash."), state, shown)
     shell.on(editor.brush.save, changing(picture_editor.save_mask, "The mask is saved."), state, shown)
     shell.on(
         editor.brush.remove, changing(picture_editor.remove_mask, "The mask is in the trash of Files."), state, shown
     )
     shell.on(editor.remove.click, remove, state, shown)
-    shell.on(zone.offered, take, state, [results, *shown], show_progress="full", show_progress_on=results)
+    taken = shell.on(
+        zone.offered,
+        take,
+        state,
+        [results, taken_over],
+        show_progress="full",
+        show_progress_on=results,
+        trigger_mode="multiple",
+    )
+    # Meanwhile somebody may have gone on to another concept: what is shown is asked for anew.
+    shell.on(taken.then, refresh, [state, taken_over], shown, quiet=True)
     shell.on(delete.click, throw_away, state, [results, *shown])
     shell.on(undo.click, bring_back, state, shown)
     shell.on(save.click, save_words, [state, *words.all], shown)
     shell.on(samples.click, put_samples_back, state, shown)
-    shell.on(new.click, begin, None, [making, detail, *new_words.all, given], quiet=True)
-    shell.on(cancel.click, refresh, state, shown, quiet=True)
+    shell.on(new.click, lambda desk: gr.Column(visible=True), None, making, quiet=True)
+    shell.on(cancel.click, lambda desk: closed, None, written, quiet=True)
     shell.on(
         new_words.name.change,
         concept_words.follow,
@@ -215,7 +229,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         quiet=True,
         trigger_mode="always_last",
     )
-    shell.on(create.click, make, [state, *new_words.all], [results, *shown])
+    shell.on(create.click, make, [state, *new_words.all], [*written, results, *shown])
     shell.on(train.click, lambda desk: gr.Tabs(selected="train"), None, shell.tabs, quiet=True)
     shell.on(draw.click, to_create, state, [shell.to_create, shell.tabs], quiet=True)
     shell.offer(concepts, "concepts")
@@ -236,7 +250,6 @@ def view(desk: Desk, kept: dict[str, Any], *, keep_words: bool = False) -> list[
     kept = kept if is_same else {**kept, "concept": concept.folder if concept else None, "photograph": None}
     item = kept["undo"]
     undo = gr.Button(f"Bring {item['name']} back" if item else "Bring it back", visible=item is not None)
-    making = gr.Column(visible=False)
     if concept is None:
         hidden = [
             gr.skip(),
@@ -246,11 +259,10 @@ def view(desk: Desk, kept: dict[str, Any], *, keep_words: bool = False) -> list[
             offered_to(None),
             {"concept": "", "rows": []},
         ]
-        return [kept, [], making, gr.Column(visible=False), "", *hidden, *picture_editor.edited(desk, None, None)]
+        return [kept, [], gr.Column(visible=False), "", *hidden, *picture_editor.edited(desk, None, None)]
     return [
         kept,
         listed_concepts(desk, concept.folder),
-        making,
         gr.Column(visible=True),
         _heading(desk, concept),
         gr.Button(interactive=concept.count > 0),
@@ -276,7 +288,8 @@ def write_caption(desk: Desk, kept: dict[str, Any], evt: gr.EventData) -> Any:
         set_caption(desk.workspace, concept, name, told_text(evt, "text"))
     except InputError as error:
         refused = {name: f"not saved: {in_page_words(error)}"}
-    return captioned(desk, concept, kept["photograph"], refused)
+    answered = {"name": name, "text": told_text(evt, "text")}
+    return {**captioned(desk, concept, kept["photograph"], refused), "answered": answered}
 
 
 def concepts(desk: Desk) -> list[dict[str, Any]]:

@@ -158,7 +158,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     shell.on(delete.click, throw_away, [state, parts], all_shown)
     shell.on(
         zone.offered, take, [state, zone, parts], [zone, results, *all_shown], show_progress="full",
-        show_progress_on=results,
+        show_progress_on=results, trigger_mode="multiple",
     )  # fmt: skip
     shell.on(draw.click, to_create, state, [shell.to_create, shell.tabs], quiet=True)
     shell.on(parts.change, tick, [parts, fused_name, suggested], [fused_name, suggested], quiet=True)

@@ -54,6 +54,7 @@ CSS = """
 .masthead { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 16px; }
 .masthead p { margin: 0; color: var(--body-text-color-subdued); }
 .masthead form { margin-left: auto; }
+#concepts-making ~ #concepts-detail { display: none; }
 #concepts-editor { position: sticky; top: 8px; align-self: flex-start; }
 .gradio-container button[role=tab][aria-selected=true] { color: var(--link-text-color); }
 .hint, .hint p { color: var(--body-text-color-subdued); font-size: var(--text-sm); margin: 0; overflow-wrap: anywhere; }

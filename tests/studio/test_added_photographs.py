@@ -94,8 +94,10 @@ def test_an_upload_is_shown_with_its_verdict_and_the_drop_zone_rests(screen: Scr
         "failed": [{"name": "x.png", "why": "it is empty (0 bytes)"}],
         "about": "mug",
     }
-    said, kept, *shown = screen.do("take", kept, gr.EventData(None, told), gr.Progress())
-    assert "1 photograph stored, 1 refused" in said and kept["concept"] == "mug"
+    said, with_new_words = screen.do("take", kept, gr.EventData(None, told), gr.Progress())
+    assert "1 photograph stored, 1 refused" in said and with_new_words is None
+    kept, *shown = screen.do("refresh", kept, with_new_words)
+    assert kept["concept"] == "mug"
     assert [value["about"] for value in shown if isinstance(value, dict) and "about" in value] == ["mug"]
     rows = next(value["rows"] for value in shown if isinstance(value, dict) and "rows" in value)
     assert {row["name"] for row in rows} == {"0.png", "1.png", "02.png"}
@@ -107,10 +109,25 @@ def test_photographs_go_to_the_concept_they_were_dropped_on_whatever_is_looked_a
     write_concept(desk.workspace.concepts / "cup", "cup", 2)
     before = {row["name"] for row in concepts.captioned(desk, "cup")["rows"]}
     told = {"files": [{"path": str(sent(desk, "new.png", picture(7, (200, 200))))}], "failed": [], "about": "mug"}
-    _, kept, *_ = screen.do("take", {**STATE, "concept": "cup"}, gr.EventData(None, told), gr.Progress())
-    assert kept["concept"] == "cup", "what is looked at stays"
+    answer = screen.do("take", {**STATE, "concept": "cup"}, gr.EventData(None, told), gr.Progress())
+    assert len(answer) == 2, "an answer that comes late changes nothing of what is looked at"
     assert {row["name"] for row in concepts.captioned(desk, "cup")["rows"]} == before
     assert "02.png" in {row["name"] for row in concepts.captioned(desk, "mug")["rows"]}
     for forged in (None, "gone", "../mug", ["mug"], {}):
         with pytest.raises(gr.Error, match="no concept"):
             screen.do("take", dict(STATE), gr.EventData(None, {**told, "about": forged}), gr.Progress())
+
+
+def test_words_that_come_with_photographs_are_shown_and_words_being_written_stay(screen: Screen) -> None:
+    desk = screen.desk
+    folder = {"concept__toml": b'token = "<tea>"\nclass_word = "mug"\n', "new__png": picture(8)}
+    told = {
+        "files": [{"path": str(sent(desk, name.replace("__", "."), content))} for name, content in folder.items()],
+        "failed": [],
+        "about": "mug",
+    }
+    (desk.workspace.concepts / "mug" / "concept.toml").unlink(missing_ok=True)
+    kept = {**STATE, "concept": "mug"}
+    _, with_new_words = screen.do("take", kept, gr.EventData(None, told), gr.Progress())
+    assert with_new_words == "mug" and "<tea>" in screen.do("refresh", kept, with_new_words)
+    assert "<tea>" not in screen.do("refresh", kept, None)

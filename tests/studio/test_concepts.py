@@ -35,10 +35,12 @@ def test_a_name_gives_token_and_class_word_until_a_person_writes_their_own(desk:
 
 
 def test_a_new_concept_is_made_and_looked_at_and_toybox_says_what_it_draws(screen: Screen) -> None:
-    results, kept, listed, *rest = screen.do("make", dict(STATE), "Tea Pot", "<pot>", "teapot", "blue teapot")
+    making, *fields, results, kept, listed, detail, heading = screen.do(
+        "make", dict(STATE), "Tea Pot", "<pot>", "teapot", "blue teapot"
+    )[:11]
+    assert not making.visible and fields == ["", "", "", "", ["", ""]] and detail.visible
     assert results == "" and kept["concept"] == "Tea-Pot"
     assert [item["folder"] for item in listed if item["on"]] == ["Tea-Pot"]
-    heading = rest[2]
     assert "as a toy" in heading and "<pot>" not in heading and "&lt;pot&gt;" in heading and "blue teapot" in heading
     assert (screen.desk.workspace.concepts / "Tea-Pot" / "concept.toml").is_file()
 

@@ -18,6 +18,7 @@ def test_a_caption_is_saved_and_a_refused_one_has_its_words(screen: Screen) -> N
     told = {"concept": "mug", "name": "0.png", "text": "a photo of <mug> in rain"}
     value = screen.do("write_caption", {**STATE, "concept": "mug"}, told=told)
     assert [row["caption"] for row in value["rows"]] == ["a photo of <mug> in rain", ""]
+    assert value["answered"] == {"name": "0.png", "text": told["text"]}, "only that photograph is called saved"
     value = screen.do("write_caption", {**STATE, "concept": "mug"}, told={**told, "text": "x" * 100_000})
     assert value["rows"][0]["refused"].startswith("not saved") and value["rows"][0]["caption"] == told["text"]
     assert not value["rows"][1]["refused"]

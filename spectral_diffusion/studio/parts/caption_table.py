@@ -67,7 +67,8 @@ def captioned(
                 "on": photograph.name == chosen,
             }
         )
-    # A value that is the same as before would not be drawn, and a caption never be called saved.
+    # A value that is the same as before would not be drawn, and a caption never be called saved. An answer to `caption`
+    # adds as `answered` the `name` and the `text` that it is about.
     return {"concept": concept, "rows": rows, "stamp": time.time_ns()}
 
 
@@ -119,7 +120,8 @@ const draw = () => {
     row.masked.hidden = !item.masked;
     row.node.classList.toggle('on', !!item.on);
     row.pick.setAttribute('aria-pressed', item.on ? 'true' : 'false');
-    const isAnswer = row.sent !== null && row.sent === row.text.value;
+    const answered = value.answered || {};
+    const isAnswer = answered.name === item.name && answered.text === row.sent && row.sent === row.text.value;
     const isUntouched = row.text.value === row.saved;
     if (item.refused) {
       row.state.textContent = item.refused;
