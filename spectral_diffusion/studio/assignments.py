@@ -1,7 +1,7 @@
 """How concepts get their columns of the model, and give them back."""
 
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts
 from spectral_diffusion.errors import InputError, SlotError
@@ -12,6 +12,18 @@ from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.open_jobs import concepts_in_training
 
 _SHOWN_LETTERS = 60
+
+
+class Given(NamedTuple):
+    """What was reserved when everybody was to have a slot.
+
+    Args:
+        slots: The columns, by concept; empty where everybody had a slot.
+        fault: Why the others got none.
+    """
+
+    slots: dict[str, ColumnSlot]
+    fault: InputError | None = None
 
 
 def assign(desk: Desk, concept: str, slot: int | Literal["auto"]) -> ColumnSlot:
@@ -51,21 +63,24 @@ def assign(desk: Desk, concept: str, slot: int | Literal["auto"]) -> ColumnSlot:
     return _claim(desk, board, concept, board.rank, slot, (summary.token if summary else None) or None)
 
 
-def assign_all(desk: Desk) -> dict[str, ColumnSlot]:
+def assign_all(desk: Desk) -> Given:
     """A slot for every concept that has none, the first free ones.
 
-    Returns:
-        What was reserved for whom; empty where everybody has a slot.
-
     Raises:
-        SlotError: No more slots are free; those that were get theirs before.
+        SlotError: No slot is free.
+        InputError: See `read_board`. Nothing was reserved then.
     """
     board, given = read_board(desk), dict[str, ColumnSlot]()
-    training = concepts_in_training(desk)
     for concept in board.without:
-        if concept not in training:
+        if concept in board.training:
+            continue
+        try:
             given[concept] = assign(desk, concept, "auto")
-    return given
+        except InputError as error:
+            if not given:
+                raise
+            return Given(given, error)
+    return Given(given)
 
 
 def release(desk: Desk, concept: str) -> ColumnSlot:

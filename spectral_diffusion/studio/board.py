@@ -64,6 +64,7 @@ class Board:
         holdings: Who holds what, by column.
         without: Names of the concepts that hold nothing.
         elsewhere: Names of the bases, other than this one, on which columns are held.
+        training: Names of the concepts whose training waits or runs; one that has just been queued holds nothing yet.
     """
 
     facts: "BaseFacts"
@@ -71,6 +72,7 @@ class Board:
     holdings: tuple[Holding, ...]
     without: tuple[str, ...]
     elsewhere: tuple[str, ...]
+    training: frozenset[str] = frozenset()
 
     @property
     def capacity(self) -> int:
@@ -170,6 +172,7 @@ def read_board(desk: Desk) -> Board:
         holdings=tuple(sorted(holdings, key=lambda holding: (holding.slot.start, holding.concept))),
         without=tuple(dict.fromkeys(c.name for c in list_concepts(desk.workspace) if c.name not in having)),
         elsewhere=tuple(sorted({claim.base for claim in claims if claim not in here})),
+        training=frozenset(training),
     )
 
 

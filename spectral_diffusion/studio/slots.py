@@ -8,10 +8,11 @@ import gradio as gr
 from spectral_diffusion.config import Config
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.job import Job
-from spectral_diffusion.studio.assignments import assign, assign_all, check_free, folder_of, note_lost, release
+from spectral_diffusion.studio.assignments import Given, assign, assign_all, check_free, folder_of, note_lost, release
 from spectral_diffusion.studio.board import Board, lost, read_board, trained
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import whole
+from spectral_diffusion.studio.events import in_page_words
 from spectral_diffusion.studio.holders import TABLE_CSS, Measurer, overlap_html, room_html, table_html
 from spectral_diffusion.studio.open_jobs import concepts_in_training
 from spectral_diffusion.studio.parts.progress_line import duration, in_words
@@ -103,9 +104,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         return _place(desk, name, wanted, chosen)
 
     def every(desk: Desk, chosen: Any) -> list[Any]:
-        given = assign_all(desk)
-        told = ", ".join(f"{name} has {slot} now" for name, slot in given.items())
-        return _values(desk, chosen, f"{told}." if told else "Every concept has a slot already.")
+        return _values(desk, chosen, given_words(assign_all(desk)))
 
     def give_back(desk: Desk, chosen: Any) -> list[Any]:
         if not isinstance(chosen, str):
@@ -149,6 +148,14 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     shell.offer(slots, "slots")
     shell.offer(assign_slot, "assign_slot")
     shell.offer(release_slot, "release_slot")
+
+
+def given_words(given: Given) -> str:
+    """What is said when everybody was to have a slot: who has which now, and why others have none."""
+    if given.fault is None and not given.slots:
+        return "Every concept has a slot already."
+    told = ", ".join(f"{name} has {slot} now" for name, slot in given.slots.items())
+    return f"{told}." if given.fault is None else f"{told}. No more were given: {in_page_words(given.fault)}."
 
 
 def slots(desk: Desk) -> dict:
@@ -233,14 +240,21 @@ def _values(desk: Desk, chosen: Any, note: str = "", offer: Offer | None = None)
         strip_value(board, note),
         room_html(board),
         table_html(board),
-        gr.Dropdown(choices=names, value=chosen if chosen in names else next(iter(names), None)),
+        _offered(names, chosen),
         gr.Column(visible=offer is not None),
         _question(desk, board, offer) if offer else "",
         offer,
         gr.Button(visible=bool(missing)),
         *reading_values(None),
-        gr.Timer(active=any(holding.state == "in training" for holding in board.holdings)),
+        gr.Timer(active=bool(board.training)),
     ]
+
+
+def _offered(names: list[str], chosen: Any) -> gr.Dropdown:
+    # While this is asked for, somebody may choose another one: that stays chosen.
+    if chosen in names:
+        return gr.Dropdown(choices=names)
+    return gr.Dropdown(choices=names, value=next(iter(names), None))
 
 
 def _question(desk: Desk, board: Board, offer: Offer) -> str:

@@ -15,6 +15,7 @@ from spectral_diffusion.studio.board import read_board
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.holders import room_words
 from spectral_diffusion.studio.recipes import DEFAULT_RECIPE
+from spectral_diffusion.studio.train import train as train_now
 from tests.command_line import write_concept
 from tests.studio.boards import board_desk, states, train
 
@@ -94,14 +95,18 @@ def test_a_concept_in_training_keeps_what_it_holds(desk: Desk):
     for change in (lambda: assign(desk, "mug", 1), lambda: release(desk, "mug")):
         with pytest.raises(InputError, match="mug is in a training that has not ended; wait for it, or cancel"):
             change()
-    assert assign_all(desk) == {"octo": ColumnSlot(0, 2), "rover": ColumnSlot(2, 2)}
+    assert assign_all(desk).slots == {"octo": ColumnSlot(0, 2), "rover": ColumnSlot(2, 2)}
 
 
 def test_all_get_a_slot_until_none_is_left(desk: Desk):
-    assert assign_all(desk) == {name: ColumnSlot(2 * number, 2) for number, name in enumerate(("mug", "octo", "rover"))}
-    assert assign_all(desk) == {}
+    every = {name: ColumnSlot(2 * number, 2) for number, name in enumerate(("mug", "octo", "rover"))}
+    assert assign_all(desk) == (every, None)
+    assert assign_all(desk) == ({}, None)
     for number in range(4):
         write_concept(desk.workspace.concepts / f"toy{number}", "dog", number)
+    said = slots.given_words(assign_all(desk))
+    assert said.startswith("toy0 has columns 6-7 now, toy1 has columns 8-9 now, toy2 has columns 10-11 now. No more")
+    assert "none of the 6 slots of 2 columns" in said.casefold() and "No slot is free: release" in said
     with pytest.raises(SlotError, match=r"none of the 6 slots of 2 columns .* is free; .*no slot is free: release"):
         assign_all(desk)
     board = read_board(desk)
@@ -146,3 +151,15 @@ def test_the_screen_shows_the_truth_whatever_was_chosen(desk: Desk):
     assert answer[3].value == "mug"
     assert answer[4].visible is False
     assert answer[-1].active is False
+
+
+def test_a_screen_that_follows_leaves_what_was_chosen_meanwhile(desk: Desk):
+    choice = slots._values(desk, "octo")[3]
+    assert [name for name, _ in choice.choices] == ["mug", "octo", "rover"]
+    assert "value" not in choice.constructor_args
+
+
+def test_a_training_that_holds_no_columns_yet_is_followed(desk: Desk):
+    train_now(desk, ["mug"], "quick")
+    assert "mug" in read_board(desk).without
+    assert slots._values(desk, "mug")[-1].active is True
