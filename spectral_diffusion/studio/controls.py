@@ -1,5 +1,7 @@
 """What a person sets before drawing, read from the page and shown on it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from spectral_diffusion.diffusion.gallery import list_concepts
-from spectral_diffusion.diffusion.library import AdapterSummary
+from spectral_diffusion.diffusion.library import SUFFIX, AdapterSummary
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing, titles, whole
@@ -96,23 +98,22 @@ def adapter_cards(desk: Desk, strengths: dict[str, float] | None) -> list[Card]:
 
     Args:
         desk: Whose.
-        strengths: Of those that are ticked, by file name; None ticks the first ones.
+        strengths: Of those that are ticked, by file name; None ticks the first ones that go together.
     """
     covers = {concept.name: concept.cover for concept in list_concepts(desk.workspace)}
     usable = [summary for summary in desk.adapters() if not summary.fault]
     if strengths is None:
-        first = [summary.file_name for summary in usable if not summary.is_fused and _fits(desk, summary)][
-            :FIRST_TICKED
-        ]
-        strengths = dict.fromkeys(first, 1.0)
+        strengths = dict.fromkeys(_first_ticked([summary for summary in usable if _fits(desk, summary)]), 1.0)
+    uses = Counter(titles(summary) for summary in usable)
     made = []
     for summary in usable:
         cover = next((covers[name] for name in summary.names if covers.get(name)), None)
+        told = " ".join(summary.tokens) + ("" if _fits(desk, summary) else f", of {summary.base_name}")
         made.append(
             Card(
                 id=summary.file_name,
                 title=titles(summary),
-                text=" ".join(summary.tokens) + ("" if _fits(desk, summary) else f", of {summary.base_name}"),
+                text=told if uses[titles(summary)] == 1 else f"{told}, {summary.file_name}",
                 image=thumbnail_address(desk, cover, COVER_PX),
                 on=summary.file_name in strengths,
                 strength=strengths.get(summary.file_name, 1.0),
@@ -120,6 +121,18 @@ def adapter_cards(desk: Desk, strengths: dict[str, float] | None) -> list[Card]:
             )
         )
     return made
+
+
+def _first_ticked(usable: Sequence[AdapterSummary]) -> list[str]:
+    """The first files of one concept each that can be drawn together: one for a token, rather that of its name."""
+    single = [summary for summary in usable if not summary.is_fused]
+    kept: set[str] = set()
+    tokens: set[str] = set()
+    for summary in sorted(single, key=lambda summary: summary.file_name != f"{titles(summary)}{SUFFIX}"):
+        if tokens.isdisjoint(summary.tokens):
+            kept.add(summary.file_name)
+            tokens.update(summary.tokens)
+    return [summary.file_name for summary in single if summary.file_name in kept][:FIRST_TICKED]
 
 
 def _fits(desk: Desk, summary: AdapterSummary) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from spectral_diffusion.diffusion.library import SUFFIX
 from spectral_diffusion.diffusion.pipeline import read_settings
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.studio.desk import Desk
@@ -71,11 +72,13 @@ def picture(desk: Desk, name: str) -> dict[str, Any]:
 
 
 def _file_of(desk: Desk, name: Any) -> str:
-    """The adapter file of that name, or the one that holds the concept of that name alone."""
+    """The adapter file of that name, or one that holds the concept of that name alone, rather that of its name."""
     usable = [summary for summary in desk.adapters() if not summary.fault]
-    for summary in usable:
-        if name == summary.file_name or (summary.names == (name,)):
-            return summary.file_name
+    named = [summary.file_name for summary in usable if name == summary.file_name]
+    holding = [summary.file_name for summary in usable if summary.names == (name,)]
+    found = [*named, *sorted(holding, key=lambda file_name: file_name != f"{name}{SUFFIX}")]
+    if found:
+        return found[0]
     known = ", ".join(" + ".join(summary.names) for summary in usable)
     raise InputError(f"there is no trained concept {str(name)[:60]!r}", f"name one of: {known or 'none is trained'}")
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spectral_diffusion.errors import InputError
+from spectral_diffusion.fusion import fuse_files
 from spectral_diffusion.images import save_png
 from spectral_diffusion.jobs.specs import GenerateSpec, GridSpec
 from spectral_diffusion.studio import programs
@@ -147,6 +148,40 @@ def test_programs_draw_by_the_names_of_concepts(desk: Desk):
     for concepts in wrong:
         with pytest.raises(InputError):
             programs.draw(desk, "a dog", concepts)
+
+
+@pytest.mark.parametrize("other", ["octo-2", "octo-old", "an-octo", "zebra"])
+def test_of_two_files_of_a_concept_that_of_its_name_is_chosen_and_they_can_be_told_apart(desk: Desk, other: str):
+    copy = desk.workspace.adapters / f"{other}.safetensors"
+    copy.write_bytes((desk.workspace.adapters / "octo.safetensors").read_bytes())
+    try:
+        cards = {card.id: card for card in adapter_cards(desk, None)}
+        chosen = tuple(Ticked(card.id, card.strength) for card in cards.values() if card.on)
+        assert [adapter.id for adapter in chosen] == [f"{name}.safetensors" for name in ("octo", "shelly", "spot")]
+        assert cards[copy.name].text == f"<octo>, {copy.name}"
+        assert cards["octo.safetensors"].text == "<octo>, octo.safetensors"
+        assert cards["spot.safetensors"].text == "<spot>"
+        fuse_files([(desk.workspace.adapters / adapter.id, adapter.strength) for adapter in chosen])
+        assert programs._file_of(desk, "octo") == "octo.safetensors"
+        assert programs._file_of(desk, copy.name) == copy.name
+    finally:
+        copy.unlink()
+
+
+def test_a_concept_whose_only_files_have_other_names_is_chosen_once(desk: Desk):
+    own = desk.workspace.adapters / "octo.safetensors"
+    content, others = own.read_bytes(), [own.with_name("octo-2.safetensors"), own.with_name("octo-3.safetensors")]
+    try:
+        own.unlink()
+        for other in others:
+            other.write_bytes(content)
+        ticked = [card.id for card in adapter_cards(desk, None) if card.on]
+        assert ticked == [others[0].name, "shelly.safetensors", "spot.safetensors"]
+        assert programs._file_of(desk, "octo") == others[0].name
+    finally:
+        own.write_bytes(content)
+        for other in others:
+            other.unlink(missing_ok=True)
 
 
 def test_a_job_is_found_by_its_whole_id_only(desk: Desk):
