@@ -45,6 +45,10 @@ class BaseMismatchError(InputError):
     """An adapter was made for another base model than the one it is used with."""
 
 
+class UnreachableError(InputError):
+    """The jobs' database does not answer, or refuses: what is asked of it may be there all the same."""
+
+
 class SlotError(InputError):
     """A column slot is taken, out of range, overlapping, or no slot is left."""
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import InputError, UnreachableError
 from spectral_diffusion.reading import check_path
 from spectral_diffusion.workspace import Workspace
 
@@ -147,7 +147,7 @@ class Database:
             # It may be another by now, without tables.
             _PREPARED.pop(self.url, None)
             said = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
-            raise InputError(f"the jobs' database {self} cannot be used ({said})", _REMEDY) from error
+            raise UnreachableError(f"the jobs' database {self} cannot be used ({said})", _REMEDY) from error
 
     @contextmanager
     def locked(self, name: str) -> Iterator[sa.Connection]:

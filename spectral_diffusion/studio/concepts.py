@@ -1,10 +1,8 @@
 """The concepts screen: a person's things, their photographs with verdicts and captions, cropped and masked."""
 
-import filecmp
 import html
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -13,9 +11,9 @@ from spectral_diffusion.diffusion.curation import delete_concept, restore, set_c
 from spectral_diffusion.diffusion.dataset import PHOTOGRAPH_LIMIT
 from spectral_diffusion.diffusion.gallery import ConceptSummary, list_concepts
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.samples import add_samples, sample_adapters
 from spectral_diffusion.studio import concept_words, picture_editor
 from spectral_diffusion.studio.added_photographs import add_offer, add_photographs_to
+from spectral_diffusion.studio.added_samples import put_back_samples
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.events import in_page_words
 from spectral_diffusion.studio.parts.caption_table import caption_table, captioned
@@ -171,7 +169,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         return view(desk, {**kept, "concept": folder})
 
     def put_samples_back(desk: Desk, kept: dict[str, Any]) -> list[Any]:
-        _tell_samples(desk)
+        put_back_samples(desk)
         return view(desk, kept)
 
     def take(
@@ -189,6 +187,9 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         now = concept_of(desk, concept.folder)
         has_new_words = (now.token, now.class_word, now.description) != before
         return [outcomes(found, "photograph"), concept.folder if has_new_words else None]
+
+    def to_train(desk: Desk, kept: dict[str, Any]) -> list[Any]:
+        return [[concept_of(desk, kept["concept"]).folder], gr.Tabs(selected="train")]
 
     def to_create(desk: Desk, kept: dict[str, Any]) -> list[Any]:
         return [[f"{concept_of(desk, kept['concept']).name}.safetensors"], gr.Tabs(selected="create")]
@@ -230,7 +231,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         trigger_mode="always_last",
     )
     shell.on(create.click, make, [state, *new_words.all], [*written, results, *shown])
-    shell.on(train.click, lambda desk: gr.Tabs(selected="train"), None, shell.tabs, quiet=True)
+    shell.on(train.click, to_train, state, [shell.to_train, shell.tabs], quiet=True)
     shell.on(draw.click, to_create, state, [shell.to_create, shell.tabs], quiet=True)
     shell.offer(concepts, "concepts")
     shell.offer(add_photographs_to, "add_photographs")
@@ -327,24 +328,3 @@ def _heading(desk: Desk, concept: ConceptSummary) -> str:
     if desk.studio.base == "toybox" and concept.folder not in SAMPLES:
         lines.append(f"<p class='notice'>{_TOYBOX}</p>")
     return "".join(lines)
-
-
-def _has_sample(desk: Desk, name: str) -> bool:
-    """Whether the adapter that travels with the program is the one that is there."""
-    source = sample_adapters().get(name)
-    with suppress(OSError):
-        return source is not None and filecmp.cmp(source, desk.workspace.adapters / source.name, shallow=False)
-    return False
-
-
-def _tell_samples(desk: Desk) -> None:
-    added = add_samples(desk.workspace)
-    said = [f"{name} is back" for name in added.concepts]
-    said += [f"the adapter of {name} is back" for name in added.adapters if name not in added.concepts]
-    root = f"{desk.workspace.root}/"
-    same = tuple(f"the adapter of {name}: " for name in SAMPLES if _has_sample(desk, name))
-    left = [line.replace(root, "") for line in added.left_out if not line.startswith(same)]
-    if said or not left:
-        gr.Info(html.escape(f"{'; '.join(said)}." if said else "All of them are there."), duration=6)
-    for line in left:
-        gr.Warning(html.escape(line), duration=10)

@@ -58,8 +58,10 @@ def read_drawing(
     """What the controls say.
 
     Raises:
-        InputError: A value is missing or out of bounds.
+        InputError: A value is missing or out of bounds; or the page is still being filled.
     """
+    if not chosen and any(not summary.fault for summary in desk.adapters()):
+        raise InputError("the page does not show your concepts yet", "try again in a moment")
     width, height = _size(desk, size, width_px, height_px)
     if isinstance(guidance_scale, bool) or not isinstance(guidance_scale, int | float):
         raise InputError("the guidance is no number", "write one from 1 to 30")

@@ -17,12 +17,16 @@ from spectral_diffusion.studio.limits import COUNT_LIMIT, GUIDANCE_LIMIT, SEED_L
 from spectral_diffusion.studio.parts.cards import cards, ticked
 from spectral_diffusion.studio.parts.chips import chips, pressed
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, look_again, watch
+from spectral_diffusion.studio.watching import DRAWINGS, POLL_SECONDS, cancel_all, look_again, told_before, watch
 
 FIRST_SEED = 9
+# A prompt that a person has written is never replaced, however late an answer comes.
 _TAKE_PROPOSAL = """(proposed, prompt) => {
-  const [written, text] = JSON.parse(proposed || '["", ""]');
-  return (prompt || '') === written ? text : prompt;
+  const {texts = [], when} = JSON.parse(proposed || '{}');
+  const ours = (window.proposedPrompts ??= new Set()), now = prompt || '';
+  const takes = !now.trim() || when === 'always' || (when === 'untouched' && ours.has(now));
+  texts.forEach(text => ours.add(text));
+  return takes && texts.length ? texts[0] : now;
 }"""
 _SAMPLES = "Three sample toys are trained already: press **Draw**. "
 _WELCOME = (
@@ -33,7 +37,7 @@ _WELCOME = (
 def build(shell: Shell, tab: gr.Tab) -> None:
     """The screen."""
     recipe = shell.studio.config.generation
-    watching = gr.State([])
+    told = gr.State(None)
     status = gr.HTML("", elem_id="create-status", js_on_load=None, render=False)
     timer = gr.Timer(POLL_SECONDS, active=False)
     gr.Markdown((_SAMPLES if shell.studio.is_toybox else "") + _WELCOME, elem_classes="hint")
@@ -145,47 +149,44 @@ def build(shell: Shell, tab: gr.Tab) -> None:
                     elem_id=shell.hint("create-guidance", "How strictly the prompt is followed; 1 is not at all."),
                 )
             controls = Controls(chosen, prompt, negative, size, width, height, steps, guidance, seed, count)
-            grids.build(shell, controls, watching, timer, status)
+            grids.build(shell, controls, timer, status)
         with gr.Column(scale=7, min_width=320):
             with gr.Column(elem_classes="while-open"):
                 status.render()
                 cancel = shell.small_button("Cancel", "create-cancel", "End what is being drawn, and what waits.")
             shown = history.build(shell, tab, controls)
 
-    def refresh(desk: Desk, before: Any, written: Any, wanted: list[str] | None, watched: list[str]) -> list[Any]:
-        text = written
+    def refresh(desk: Desk, before: Any, wanted: list[str] | None, told_already: list[str] | None) -> list[Any]:
         strengths = {item.id: item.strength for item in ticked(before)} if before else None
         if wanted:
             # Whoever comes with concepts in hand wants to see those, and not what was ticked before.
-            strengths, text = dict.fromkeys(wanted, 1.0), ""
+            strengths = dict.fromkeys(wanted, 1.0)
         now = [card.value() for card in adapter_cards(desk, strengths)]
         note, prompts = _after_ticking(desk, now)
-        open_jobs = desk.jobs(open_only=True, limit=None)
-        running = [job.id for job in open_jobs if job.spec and job.spec.kind in ("generate", "grid")]
-        # What ended while somebody looked elsewhere is still to be told.
-        running += [job_id for job_id in watched if job_id not in running]
         usable = gr.Button(interactive=True)
-        proposal = _proposal(written, text or prompts[0])
-        return [now, note, prompts, proposal, running, gr.Timer(active=bool(running)), [], usable, usable]
+        proposal = _proposal(prompts, "always" if wanted else "empty")
+        memory = told_before(desk, DRAWINGS, told_already)
+        return [now, note, prompts, proposal, memory, gr.Timer(active=True), [], usable, usable]
 
     def say(desk: Desk, value: Any) -> list[Any]:
         return list(_after_ticking(desk, value))
 
-    def follow(desk: Desk, value: Any, written: Any, prompts_before: Any) -> str:
-        # A prompt that nobody has touched follows the ticks.
-        is_ours = isinstance(prompts_before, list) and written in prompts_before
-        return _proposal(
-            written, _after_ticking(desk, value)[1][0] if is_ours or not str(written or "").strip() else written
-        )
+    def follow(desk: Desk, value: Any) -> str:
+        return _proposal(_after_ticking(desk, value)[1], "untouched")
 
-    def begin(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
-        return watch(desk, open_jobs, read_drawing(desk, *values).submit(desk))
+    def begin(desk: Desk, *values: Any) -> list[Any]:
+        read_drawing(desk, *values).submit(desk)
+        return watch(desk, DRAWINGS)
 
-    def begin_row(desk: Desk, open_jobs: list[str], *values: Any) -> list[Any]:
-        return watch(desk, open_jobs, read_drawing(desk, *values).compare(desk))
+    def begin_row(desk: Desk, *values: Any) -> list[Any]:
+        read_drawing(desk, *values).compare(desk)
+        return watch(desk, DRAWINGS)
 
-    def poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
-        return _poll(desk, open_jobs, kept)
+    def stop(desk: Desk) -> str:
+        return cancel_all(desk, DRAWINGS)
+
+    def poll(desk: Desk, told_already: list[str] | None, kept: dict[str, Any]) -> list[Any]:
+        return _poll(desk, told_already, kept)
 
     def offer(desk: Desk, size_name: str) -> list[Any]:
         own = size_name == "Own"
@@ -194,28 +195,29 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     filled = shell.refresh(
         tab,
         refresh,
-        [chosen, prompt, shell.to_create, watching],
-        [chosen, fused, offered, proposed, watching, timer, shell.to_create, draw, compare],
+        [chosen, shell.to_create, told],
+        [chosen, fused, offered, proposed, told, timer, shell.to_create, draw, compare],
     )
-    ticking = shell.on(chosen.tick, follow, [chosen, prompt, offered], proposed, quiet=True)
+    ticking = shell.on(chosen.tick, follow, chosen, proposed, quiet=True, trigger_mode="always_last")
     for answered in (*filled, ticking):
         answered.then(None, [proposed, prompt], prompt, js=_TAKE_PROPOSAL, show_progress="hidden")
     shell.on(chosen.change, say, chosen, [fused, offered], quiet=True)
     shell.on(offered.select, pressed, offered, prompt, quiet=True)
     shell.on(size.change, offer, size, [width, height], quiet=True)
     shell.on(new_seed.click, lambda desk: random.SystemRandom().randrange(SEED_LIMIT), None, seed, quiet=True)
-    shell.on(draw.click, begin, [watching, *controls.all], [watching, timer, status])
-    shell.on(prompt.submit, begin, [watching, *controls.all], [watching, timer, status])
-    shell.on(compare.click, begin_row, [watching, *controls.all], [watching, timer, status])
+    shell.on(draw.click, begin, controls.all, [timer, status])
+    shell.on(prompt.submit, begin, controls.all, [timer, status])
+    shell.on(compare.click, begin_row, controls.all, [timer, status])
     for function in (programs.draw, programs.pictures, programs.picture):
         shell.offer(function, function.__name__)
-    shell.on(cancel.click, cancel_all, watching, status)
-    shell.on(timer.tick, poll, [watching, shown.state], [watching, timer, status, *shown.outputs], quiet=True)
+    shell.on(cancel.click, stop, None, status)
+    shell.on(timer.tick, poll, [told, shown.state], [told, timer, status, *shown.outputs], quiet=True)
 
 
-def _proposal(written: Any, text: Any) -> str:
-    """A prompt in the place of the one that was written, for the page to take unless a person has gone on writing."""
-    return json.dumps([str(written or ""), str(text or "")])
+def _proposal(texts: list[str], when: str) -> str:
+    """Prompts of which the page takes the first: always; where the prompt is untouched, being one that was proposed;
+    or only where it is empty."""
+    return json.dumps({"texts": texts, "when": when})
 
 
 def _after_ticking(desk: Desk, value: Any) -> tuple[str, list[str]]:
@@ -240,6 +242,6 @@ def _note(text: str) -> str:
     return f'<p class="hint" role="status">{html.escape(text)}</p>'
 
 
-def _poll(desk: Desk, open_jobs: list[str], kept: dict[str, Any]) -> list[Any]:
-    values, done = look_again(desk, open_jobs)
+def _poll(desk: Desk, told: list[str] | None, kept: dict[str, Any]) -> list[Any]:
+    values, done = look_again(desk, DRAWINGS, told)
     return [*values, *(history.show_job(desk, kept, done[-1]) if done else history.unchanged())]

@@ -9,7 +9,7 @@ from typing import Self
 from urllib.parse import quote
 
 from spectral_diffusion.diffusion.library import AdapterSummary, list_adapters
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import InputError, UnreachableError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import Spec
 from spectral_diffusion.jobs.store import Store
@@ -131,13 +131,17 @@ class Desk:
         """A job of theirs.
 
         Raises:
-            InputError: There is none of that id that is theirs.
+            InputError: There is none of that id that is theirs; or the queue cannot be reached.
         """
         job = None
         # A shortened id would tell of those of others.
         if len(str(job_id)) == ID_LETTERS:
-            with suppress(InputError):
+            try:
                 job = self.studio.queue.job(str(job_id))
+            except UnreachableError:
+                raise
+            except InputError:
+                pass
         if job is None or job.id != job_id or (self.studio.has_accounts and job.user != self.user):
             # The same words for a job of somebody else: what others do is nobody's business.
             raise InputError(f"job {str(job_id)[:60]!r} is not found", "choose another")

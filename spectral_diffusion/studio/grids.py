@@ -9,12 +9,12 @@ from spectral_diffusion.studio.controls import Controls, read_drawing
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import titles
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.watching import watch
+from spectral_diffusion.studio.watching import DRAWINGS, watch
 
 _ALL = "all of them"
 
 
-def build(shell: Shell, controls: Controls, watching: gr.State, timer: gr.Timer, status: gr.HTML) -> None:
+def build(shell: Shell, controls: Controls, timer: gr.Timer, status: gr.HTML) -> None:
     """This part of the screen."""
     with gr.Accordion("Grid over two settings", open=False) as part:
         with gr.Row():
@@ -58,7 +58,6 @@ def build(shell: Shell, controls: Controls, watching: gr.State, timer: gr.Timer,
 
     def begin(
         desk: Desk,
-        open_jobs: list[str],
         across_setting: str,
         across_text: str,
         down_setting: str,
@@ -67,10 +66,10 @@ def build(shell: Shell, controls: Controls, watching: gr.State, timer: gr.Timer,
         *values: Any,
     ) -> list[Any]:
         owner = None if whose == _ALL else whose
-        job = read_drawing(desk, *values).grid(
+        read_drawing(desk, *values).grid(
             desk, Axis.read(across_setting, across_text, owner), Axis.read(down_setting, down_text, owner)
         )
-        return watch(desk, open_jobs, job)
+        return watch(desk, DRAWINGS)
 
     shell.on(part.expand, offer, None, of, quiet=True)
     shell.on(across.change, example, across, across_values, quiet=True)
@@ -78,6 +77,6 @@ def build(shell: Shell, controls: Controls, watching: gr.State, timer: gr.Timer,
     shell.on(
         button.click,
         begin,
-        [watching, across, across_values, down, down_values, of, *controls.all],
-        [watching, timer, status],
+        [across, across_values, down, down_values, of, *controls.all],
+        [timer, status],
     )

@@ -17,7 +17,7 @@ from spectral_diffusion.studio.score_result import result_html, result_view
 from spectral_diffusion.studio.score_table import score_table, table_of
 from spectral_diffusion.studio.scoring import about_training, score_jobs, scores_of, submit_pictures
 from spectral_diffusion.studio.shell import Shell
-from spectral_diffusion.studio.watching import POLL_SECONDS, cancel_all, look_again, status_lines, watch
+from spectral_diffusion.studio.watching import POLL_SECONDS, SCORES, cancel_all, look_again, told_before, watch
 
 _WELCOME = (
     "How faithful are pictures? A CLIP compares them with the photographs of your concepts and with the prompt, and "
@@ -27,7 +27,7 @@ _WELCOME = (
 
 def build(shell: Shell, tab: gr.Tab) -> None:
     """The screen."""
-    watching = gr.State([])
+    told = gr.State(None)
     timer = gr.Timer(POLL_SECONDS, active=False)
     status = gr.HTML("", elem_id="score-status", js_on_load=None, render=False)
     gr.Markdown(_WELCOME, elem_classes="hint")
@@ -74,20 +74,20 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         visible=False,
         elem_id=shell.hint("score-report", "This result as one HTML file that needs no network."),
     )
-    trends = trend.build(shell, watching, timer, status)
+    trends = trend.build(shell, timer, status)
     shown = [earlier, result, table, write]
 
-    def refresh(desk: Desk, kept: Any, cards: Any, before: Any, current: Any, training: Any, wanted: Any) -> list[Any]:
+    def refresh(
+        desk: Desk, kept: Any, cards: Any, before: Any, current: Any, training: Any, wanted: Any, told_already: Any
+    ) -> list[Any]:
         names = [name for name in wanted if isinstance(name, str)] if isinstance(wanted, list) else []
         training_wanted = wanted.get("job") if isinstance(wanted, dict) else None
         now, ticked = choosing.refreshed(desk, kept, cards, names)
-        open_jobs = [job for job in desk.jobs(open_only=True) if isinstance(job.spec, ScoreSpec)]
         return [
             *choosing.values(desk, now, ticked),
             _concept_choices(desk, now, ticked, before),
-            [job.id for job in open_jobs],
-            gr.Timer(active=bool(open_jobs)),
-            status_lines(desk, open_jobs),
+            told_before(desk, SCORES, told_already),
+            gr.Timer(active=True),
             *shown_values(desk, current),
             *trend.trend_values(desk, training_wanted or training, opened=training_wanted is not None),
             [],
@@ -97,14 +97,15 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         ticked = ticked_pictures(cards)
         return [_concept_choices(desk, kept, ticked, before), choosing.noted(desk, kept, ticked)]
 
-    def begin(desk: Desk, open_jobs: list[str], cards: Any, files: Any, folders: Any, text: Any) -> list[Any]:
-        job = submit_pictures(
-            desk, ticked_pictures(cards), choosing.uploads(files), choosing.names(folders), str(text or "")
-        )
-        return watch(desk, open_jobs, job)
+    def begin(desk: Desk, cards: Any, files: Any, folders: Any, text: Any) -> list[Any]:
+        submit_pictures(desk, ticked_pictures(cards), choosing.uploads(files), choosing.names(folders), str(text or ""))
+        return watch(desk, SCORES)
 
-    def poll(desk: Desk, open_jobs: list[str], training: Any) -> list[Any]:
-        return _poll(desk, open_jobs, training)
+    def stop(desk: Desk) -> str:
+        return cancel_all(desk, SCORES)
+
+    def poll(desk: Desk, told_already: list[str] | None, training: Any) -> list[Any]:
+        return _poll(desk, told_already, training)
 
     def choose(desk: Desk, job_id: Any) -> list[Any]:
         return shown_values(desk, job_id)[1:]
@@ -113,20 +114,18 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         """Score pictures: names of yours, folders of concepts from left to right, a prompt or none. Answers the job."""
         return submit_pictures(desk, choosing.names(pictures), (), choosing.names(concepts), prompt).to_dict()
 
-    shell.on(cancel.click, cancel_all, watching, status)
+    shell.on(cancel.click, stop, None, status)
     shell.refresh(
         tab,
         refresh,
-        [chosen.state, chosen.cards, concepts, earlier, trends.training, shell.to_score],
-        [*chosen.outputs, concepts, watching, timer, status, *shown, *trends.outputs, shell.to_score],
+        [chosen.state, chosen.cards, concepts, earlier, trends.training, shell.to_score, told],
+        [*chosen.outputs, concepts, told, timer, *shown, *trends.outputs, shell.to_score],
     )
     shell.on(chosen.cards.change, follow, [chosen.state, chosen.cards, concepts], [concepts, chosen.state], quiet=True)
-    inputs = [watching, chosen.cards, chosen.files, concepts, prompt]
-    shell.on(run.click, begin, inputs, [watching, timer, status])
-    shell.on(prompt.submit, begin, inputs, [watching, timer, status])
-    shell.on(
-        timer.tick, poll, [watching, trends.training], [watching, timer, status, *shown, *trends.outputs], quiet=True
-    )
+    inputs = [chosen.cards, chosen.files, concepts, prompt]
+    shell.on(run.click, begin, inputs, [timer, status])
+    shell.on(prompt.submit, begin, inputs, [timer, status])
+    shell.on(timer.tick, poll, [told, trends.training], [told, timer, status, *shown, *trends.outputs], quiet=True)
     shell.on(earlier.input, choose, earlier, shown[1:], quiet=True)
     saves(shell, write, write_scores, [earlier, trends.training])
     shell.offer(score, "score")
@@ -164,8 +163,8 @@ def _concept_choices(desk: Desk, kept: Any, ticked: list[str], before: Any) -> A
     return gr.Dropdown(choices=choices, value=choosing.suggestion(desk, ticked) if follows else own)
 
 
-def _poll(desk: Desk, open_jobs: list[str], training_id: Any) -> list[Any]:
-    values, done = look_again(desk, open_jobs)
+def _poll(desk: Desk, told: list[str] | None, training_id: Any) -> list[Any]:
+    values, done = look_again(desk, SCORES, told)
     pictures = [job for job in done if about_training(job) is None]
     samples = [about for job in done if (about := about_training(job)) is not None]
     return [

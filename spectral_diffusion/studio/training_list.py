@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import InputError, UnreachableError
 from spectral_diffusion.jobs.queue import Job
 from spectral_diffusion.jobs.specs import TrainSpec
 from spectral_diffusion.studio.desk import Desk
@@ -56,9 +56,13 @@ def look(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]
     return _values(desk, jobs, found, open_jobs, choice, shown)
 
 
-def tick(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> list[Any]:
+def tick(desk: Desk, choice: dict[str, Any], shown: dict[str, Any]) -> Any:
     """The same, reading only what is open as long as nothing began or ended."""
-    open_jobs = desk.jobs(open_only=True, limit=None)
+    try:
+        open_jobs = desk.jobs(open_only=True, limit=None)
+    except UnreachableError:
+        # It is asked again in a second; until then everything stays as it is.
+        return gr.skip()
     wanted = choice.get("job") or shown.get("job")
     if sorted(job.id for job in open_jobs) != shown.get("open") or wanted != shown.get("job"):
         return look(desk, choice, shown)

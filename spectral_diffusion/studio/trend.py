@@ -26,7 +26,7 @@ from spectral_diffusion.studio.scoring import (
 )
 from spectral_diffusion.studio.shell import Shell
 from spectral_diffusion.studio.thumbnails import thumbnail_address
-from spectral_diffusion.studio.watching import watch
+from spectral_diffusion.studio.watching import SCORES, watch
 
 TITLE = "Image alignment of samples by training step"
 _THUMBNAIL_PX = 96
@@ -45,7 +45,7 @@ class TrendPart:
     outputs: list[Any]
 
 
-def build(shell: Shell, watching: gr.State, timer: gr.Timer, status: gr.HTML) -> TrendPart:
+def build(shell: Shell, timer: gr.Timer, status: gr.HTML) -> TrendPart:
     """This part of the screen."""
     with gr.Accordion("Trend over a training", open=False, elem_id="score-trend") as part:
         gr.Markdown(
@@ -76,13 +76,14 @@ def build(shell: Shell, watching: gr.State, timer: gr.Timer, status: gr.HTML) ->
     def choose(desk: Desk, training_id: str | None) -> list[Any]:
         return _shown(desk, training_id)
 
-    def begin(desk: Desk, training_id: str | None, open_jobs: list[str]) -> list[Any]:
+    def begin(desk: Desk, training_id: str | None) -> list[Any]:
         if not training_id:
             raise InputError("no training is chosen", "choose one; trainings draw samples where their recipe says so")
-        return watch(desk, open_jobs, *submit_training(desk, desk.job(training_id)))
+        submit_training(desk, desk.job(training_id))
+        return watch(desk, SCORES)
 
     shell.on(training.input, choose, training, [shown, report], quiet=True)
-    shell.on(button.click, begin, [training, watching], [watching, timer, status])
+    shell.on(button.click, begin, training, [timer, status])
     saves(shell, report, write_trend, training)
     return TrendPart(training, [part, training, shown, report])
 

@@ -4,7 +4,6 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import pytest
@@ -16,8 +15,9 @@ from spectral_diffusion.errors import InputError, SpectralDiffusionError
 from spectral_diffusion.fusion import fuse, fuse_files
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.ledger import Ledger
-from spectral_diffusion.studio import create, score, train
+from spectral_diffusion.studio import create, train
 from spectral_diffusion.studio.events import in_page_words, on_the_page
+from spectral_diffusion.studio.watching import look_again
 from tests.adapters.making import FINGERPRINTS, make_adapter
 from tests.studio.failing import fail
 from tests.studio.training import known_desk, on
@@ -107,14 +107,13 @@ def test_what_cannot_be_fused_is_told_in_create_in_words_of_the_page(tmp_path: P
     assert not OF_A_TERMINAL.search(said)
 
 
-@pytest.mark.parametrize("screen", [create, score])
-def test_a_failed_job_is_told_in_words_of_the_page(screen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_job_is_told_in_words_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     toasts: list[str] = []
     monkeypatch.setattr(gr, "Warning", lambda text, **_: toasts.append(text))
     with known_desk(tmp_path) as desk:
         queued = train.train(desk, ["octo"], "quick")["id"]
         fail(desk.studio.queue, desk.job(queued), "no scorer; install again, or name another with --scorer")
-        screen._poll(desk, [queued], {} if screen is create else None)
+        look_again(desk, {"train"}, [])
     assert toasts == ["train octo: no scorer; ask whoever runs this studio to install it again"]
 
 
