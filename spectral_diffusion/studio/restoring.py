@@ -1,12 +1,14 @@
 """From a picture back to the controls: its settings, and the person's own adapters that it was drawn with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from math import isclose
 from pathlib import Path
 
-from spectral_diffusion.diffusion.settings import GenerationSettings, SheetSettings, hash_adapter
+from spectral_diffusion.diffusion.library import SUFFIX
+from spectral_diffusion.diffusion.settings import AdapterRecord, GenerationSettings, SheetSettings
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.fusion import FusedPart, load_fused
+from spectral_diffusion.fusion import load_fused
 from spectral_diffusion.images import read_png_text
 from spectral_diffusion.studio.desk import Desk
 from spectral_diffusion.studio.drawing import Drawing
@@ -58,39 +60,95 @@ def from_picture(desk: Desk, path: Path) -> tuple[Drawing, list[str]]:
 
 def _adapters_of(desk: Desk, settings: GenerationSettings) -> tuple[list[Ticked], list[str]]:
     """The person's adapter files that hold a picture's concepts, and what there is to know."""
-    wanted = {record.name for record in settings.adapters}
-    parts: dict[str, tuple[FusedPart, ...]] = {}
+    records = settings.adapters
+    wanted = {record.name for record in records}
+    files: dict[str, tuple[AdapterRecord, ...]] = {}
     for summary in desk.adapters():
         if not summary.fault and wanted & set(summary.names):
             # One file that cannot be read leaves the others.
             with suppress(InputError, OSError):
-                parts[summary.file_name] = load_fused(summary.path).parts
-    by_hash = {hash_adapter(held[0].adapter): name for name, held in parts.items() if len(held) == 1}
-    if not all(record.sha256 in by_hash for record in settings.adapters):
-        for name, held in parts.items():
-            scale = _scale(held, settings)
-            if scale is not None and abs(scale) <= STRENGTH_LIMIT:
-                return [Ticked(name, scale)], []
+                files[summary.file_name] = tuple(AdapterRecord.of(part) for part in load_fused(summary.path).parts)
+    single = [_shown(files, (record,)) for record in records]
+    same = [adapter for adapter in single if adapter is not None]
+    if len(same) == len(records):
+        return same, []
+    together = _shown(files, records)
+    if together is not None:
+        return [together], []
+    near = [_nearest(files, (record,)) for record in records]
+    together = _nearest(files, records)
+    if together is not None and None in near:
+        return [_clamped(together)], _differences(files, together, records)
     found, notes = [], []
-    for record in settings.adapters:
-        if record.sha256 not in by_hash:
+    for record, adapter in zip(records, near, strict=True):
+        if adapter is None:
             notes.append(f"{record.name} is not among your adapters; import its file in Files")
             continue
-        if abs(record.strength) > STRENGTH_LIMIT:
-            notes.append(f"{record.name} had the strength {record.strength:g}, and a slider ends at {STRENGTH_LIMIT:g}")
-        strength = max(-STRENGTH_LIMIT, min(STRENGTH_LIMIT, record.strength))
-        found.append(Ticked(by_hash[record.sha256], strength))
+        notes += _differences(files, adapter, (record,))
+        found.append(_clamped(adapter))
     return found, notes
 
 
-def _scale(held: Sequence[FusedPart], settings: GenerationSettings) -> float | None:
-    """By how much a fused file was scaled in a picture; None where it is not what the picture was drawn with."""
-    records = settings.adapters
-    if len(held) != len(records) or any(
-        hash_adapter(part.adapter) != record.sha256 for part, record in zip(held, records, strict=True)
-    ):
+def _shown(files: Mapping[str, Sequence[AdapterRecord]], records: Sequence[AdapterRecord]) -> Ticked | None:
+    """The file that gives the picture's very concepts with a strength that a slider shows; None where none does."""
+    adapter = _nearest(files, records)
+    return None if adapter is None or _differences(files, adapter, records) else adapter
+
+
+def _nearest(files: Mapping[str, Sequence[AdapterRecord]], records: Sequence[AdapterRecord]) -> Ticked | None:
+    """The file that holds just these concepts in their proportions, rather one that differs in nothing else."""
+    found = [Ticked(name, scale) for name, held in files.items() if (scale := _scale(held, records)) is not None]
+
+    def distance(adapter: Ticked) -> tuple[bool, bool, bool, bool]:
+        held = files[adapter.id]
+        return (
+            _factor_scales(held) != _factor_scales(records),
+            abs(adapter.strength) > STRENGTH_LIMIT,
+            [record.tokens for record in held] != [record.tokens for record in records],
+            adapter.id != f"{records[0].name}{SUFFIX}",
+        )
+
+    return min(found, key=distance, default=None)
+
+
+def _differences(
+    files: Mapping[str, Sequence[AdapterRecord]], adapter: Ticked, records: Sequence[AdapterRecord]
+) -> list[str]:
+    """Why a picture that is drawn with this file differs from one of these records."""
+    names = " and ".join(record.name for record in records)
+    notes = []
+    here, there = _factor_scales(files[adapter.id]), _factor_scales(records)
+    if here != there:
+        notes.append(
+            f"{names} had the factor scale {_numbers(there)}, and {adapter.id} has {_numbers(here)}: it will differ"
+        )
+    if abs(adapter.strength) > STRENGTH_LIMIT:
+        notes.append(
+            f"{names} had the strength {adapter.strength:g}, and a slider ends at {STRENGTH_LIMIT:g}: it will differ"
+        )
+    return notes
+
+
+def _scale(held: Sequence[AdapterRecord], records: Sequence[AdapterRecord]) -> float | None:
+    """By how much a file's own strengths were scaled in a picture; None where it does not hold just its concepts."""
+    if [record.sha256 for record in held] != [record.sha256 for record in records]:
         return None
-    scales = {
-        round(record.strength / part.strength, 6) for part, record in zip(held, records, strict=True) if part.strength
-    }
-    return scales.pop() if len(scales) == 1 else None
+    pairs = [(own.strength, record.strength) for own, record in zip(held, records, strict=True)]
+    exact = next((drawn / own for own, drawn in pairs if own), 1.0)
+    # Short where that is as true: 0.3, not 0.30000000000000004.
+    for scale in (round(exact, 6), exact):
+        if all(isclose(own * scale, drawn, rel_tol=1e-9) for own, drawn in pairs):
+            return scale
+    return None
+
+
+def _factor_scales(records: Sequence[AdapterRecord]) -> list[float]:
+    return [record.factor_scale for record in records]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " and ".join(f"{value:g}" for value in dict.fromkeys(values))
+
+
+def _clamped(adapter: Ticked) -> Ticked:
+    return Ticked(adapter.id, max(-STRENGTH_LIMIT, min(STRENGTH_LIMIT, adapter.strength)))

@@ -70,6 +70,85 @@ def test_a_picture_of_a_fused_file_ticks_that_file(desk: Desk, tmp_path: Path):
         (tmp_path / "away").rename(place / "shelly.safetensors")
 
 
+@pytest.fixture
+def half(desk: Desk) -> Iterator[Path]:
+    """Another file of octo, which was fused with a strength and a factor scale of its own."""
+    place = desk.workspace.adapters
+    path = place / "half.safetensors"
+    fuse_files([(place / "octo.safetensors", 0.7)], factor_scale=0.5).save(path)
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def _redrawn(desk: Desk, drawing: Drawing) -> tuple[AdapterRecord, ...]:
+    """The concepts of a picture that is drawn anew from the page."""
+    fused = fuse_files([(desk.workspace.adapters / adapter.id, adapter.strength) for adapter in drawing.adapters])
+    return tuple(AdapterRecord.of(part) for part in fused.parts)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3, -1.5, 0.0])
+@pytest.mark.parametrize("name", ["half", "octo"])
+def test_what_is_restored_draws_with_the_same_strength_and_factor_scale(
+    desk: Desk, half: Path, tmp_path: Path, name: str, strength: float
+):
+    drawn = Drawing((Ticked(f"{name}.safetensors", strength),), "a photo of <octo>", "", 64, 64, 5, 2.0, 3)
+    told = told_settings(adapters=_redrawn(desk, drawn))
+    drawing, notes = from_picture(desk, _saved(tmp_path / "a.png", told))
+    assert (drawing, notes) == (drawn, [])
+    assert _redrawn(desk, drawing) == told.adapters
+
+
+def test_of_two_equal_files_that_of_the_concepts_name_is_ticked(desk: Desk, tmp_path: Path):
+    own = desk.workspace.adapters / "octo.safetensors"
+    copies = [own.with_name("an-octo.safetensors"), own.with_name("zebra.safetensors")]
+    try:
+        for copy in copies:
+            copy.write_bytes(own.read_bytes())
+        drawing, notes = from_picture(desk, _saved(tmp_path / "a.png", _drawn(desk)))
+        assert (drawing.adapters, notes) == ((Ticked("octo.safetensors", 1.0),), [])
+    finally:
+        for copy in copies:
+            copy.unlink(missing_ok=True)
+
+
+def test_a_strength_of_the_file_itself_is_not_counted_twice(desk: Desk, tmp_path: Path):
+    place = desk.workspace.adapters
+    strong = place / "strong.safetensors"
+    fuse_files([(place / "octo.safetensors", 4.0)]).save(strong)
+    try:
+        path = _saved(tmp_path / "a.png", told_settings(adapters=_records(desk, 6.0)))
+        drawing, notes = from_picture(desk, path)
+        assert (drawing.adapters, notes) == ((Ticked("strong.safetensors", 1.5),), [])
+    finally:
+        strong.unlink()
+
+
+def test_a_picture_of_a_file_with_a_factor_scale_that_is_gone_is_said_to_differ(desk: Desk, half: Path, tmp_path: Path):
+    drawn = Drawing((Ticked(half.name, 1.0),), "a photo of <octo>", "", 64, 64, 5, 2.0, 3)
+    path = _saved(tmp_path / "a.png", told_settings(adapters=_redrawn(desk, drawn)))
+    half.unlink()
+    drawing, notes = from_picture(desk, path)
+    assert drawing.adapters == (Ticked("octo.safetensors", 0.7),)
+    assert notes == ["octo had the factor scale 0.5, and octo.safetensors has 1: it will differ"]
+
+
+def test_a_fused_file_with_another_factor_scale_is_ticked_and_said_to_differ(desk: Desk, tmp_path: Path):
+    place = desk.workspace.adapters
+    files = [(place / f"{name}.safetensors", 1.0) for name in ("shelly", "spot")]
+    both = fuse_files(files, factor_scale=0.5)
+    records = tuple(AdapterRecord.of(part) for part in fuse_files(files).parts)
+    path = _saved(tmp_path / "a.png", told_settings(adapters=records))
+    (place / "shelly.safetensors").rename(tmp_path / "away")
+    both.save(place / "both.safetensors")
+    try:
+        drawing, notes = from_picture(desk, path)
+        assert drawing.adapters == (Ticked("both.safetensors", 1.0),)
+        assert notes == ["shelly and spot had the factor scale 1, and both.safetensors has 0.5: it will differ"]
+    finally:
+        (place / "both.safetensors").unlink()
+        (tmp_path / "away").rename(place / "shelly.safetensors")
+
+
 def test_a_concept_that_is_not_here_and_a_file_that_is_damaged_are_told_and_hinder_nothing(desk: Desk, tmp_path: Path):
     path = _saved(tmp_path / "a.png", _drawn(desk))
     place = desk.workspace.adapters / "octo.safetensors"
