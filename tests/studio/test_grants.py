@@ -1,6 +1,8 @@
 """Laws of whose is what: nothing is anybody's until it was given to them, and memory is bounded."""
 
+import errno
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from spectral_diffusion.errors import InputError
+from spectral_diffusion.errors import DiskFullError, InputError
 from spectral_diffusion.studio.guard import claims as claims_module
 from spectral_diffusion.studio.guard import demands as demands_module
 from spectral_diffusion.studio.guard import grants as grants_module
@@ -55,6 +57,18 @@ def test_what_is_no_file_is_not_shown(grants: Grants, tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path, tmp_path / "pipe"):
         with pytest.raises(InputError):
             grants.show("ada", path)
+
+
+def test_a_full_disk_is_told_as_such(grants: Grants, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.png").write_bytes(b"a picture")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copy2", full)
+        with pytest.raises(DiskFullError, match=r"no space to show a\.png; free some space"):
+            grants.show("ada", tmp_path / "a.png")
+    assert Path(grants.show("ada", tmp_path / "a.png")).read_bytes() == b"a picture", "nothing half was kept"
 
 
 def test_memory_is_bounded_for_each_user_alone(grants: Grants, monkeypatch: pytest.MonkeyPatch) -> None:

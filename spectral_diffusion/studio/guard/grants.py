@@ -1,5 +1,6 @@
 """Which files who may see. Gradio keeps all files of all people in one folder and asks nobody."""
 
+import errno
 import os
 import threading
 from collections import OrderedDict
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from spectral_diffusion.errors import DiskFullError
 from spectral_diffusion.reading import open_file
 
 FILES_A_USER = 20_000
@@ -46,6 +48,7 @@ class Grants:
 
         Raises:
             InputError: There is no such file.
+            DiskFullError: There is no space for the copy.
         """
         shown = self._copy(path)
         self.allow(user, shown)
@@ -98,7 +101,12 @@ class Grants:
         from gradio.processing_utils import save_file_to_cache
 
         with open_file(path, 2**63):
-            return save_file_to_cache(os.path.abspath(path), str(self.folder))
+            try:
+                return save_file_to_cache(os.path.abspath(path), str(self.folder))
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise DiskFullError(f"there is no space to show {path.name}", "free some space") from error
+                raise
 
     def _is_inside(self, path: str) -> bool:
         return path.startswith(self._root + os.sep)
