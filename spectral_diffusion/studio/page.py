@@ -36,9 +36,9 @@ def build_page(studio: Studio, screens: Sequence[str] = SCREENS) -> Page:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         masthead = gr.HTML(_masthead(None), elem_id="masthead", js_on_load=None)
         # Whatever else were among the tabs, the browser would count as one of them.
-        to_score, to_create = gr.State([]), gr.State([])
+        to_score, to_create, to_train = gr.State([]), gr.State([]), gr.State([])
         with gr.Tabs(selected=FIRST, overflow_behavior="wrap", elem_id="screens") as tabs:
-            shell = Shell(studio, page, tabs, to_score=to_score, to_create=to_create)
+            shell = Shell(studio, page, tabs, to_score=to_score, to_create=to_create, to_train=to_train)
             for name in screens:
                 with gr.Tab(name.capitalize(), id=name, elem_id=f"screen-{name}") as tab:
                     importlib.import_module(f"spectral_diffusion.studio.{name}").build(shell, tab)

@@ -21,6 +21,7 @@ class Shell:
         tabs: Its tabs, one a screen.
         to_score: Names of pictures that the score screen shall look at; or `{"job": id}` for a training's samples.
         to_create: File names of adapters that the create screen shall tick.
+        to_train: Folders of concepts that the train screen shall tick.
     """
 
     studio: Studio
@@ -28,6 +29,7 @@ class Shell:
     tabs: gr.Tabs
     to_score: gr.State
     to_create: gr.State
+    to_train: gr.State
     hints: dict[str, str] = field(default_factory=dict)
 
     def hint(self, name: str, text: str) -> str:

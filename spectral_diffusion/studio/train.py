@@ -1,6 +1,7 @@
 """The train screen: concepts ticked, a recipe, and trainings as they go on, whoever watches."""
 
 import html
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -62,9 +63,9 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     asked = [chosen, recipe, *more.all]
     watched = [rows, others, timer, *detail.outputs, shown]
 
-    def refresh(desk: Desk, before: Any, *values: Any) -> list[Any]:
-        now = [card.value() for card in concept_cards(desk, before)]
-        return [now, told_faults(desk), foresee(desk, now, *values)]
+    def refresh(desk: Desk, wanted: list[str] | None, before: Any, *values: Any) -> list[Any]:
+        now = [card.value() for card in concept_cards(desk, before, wanted)]
+        return [now, told_faults(desk), foresee(desk, now, *values), []]
 
     def queue(desk: Desk, wish: dict[str, Any], seen: dict[str, Any], *values: Any) -> list[Any]:
         return chosen_now(desk, {**wish, "job": read_plan(desk, *values).submit(desk).id}, seen)
@@ -78,7 +79,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     def close_log(desk: Desk, wish: dict[str, Any]) -> dict[str, Any]:
         return {**wish, "log": False}
 
-    shell.refresh(tab, refresh, asked, [chosen, faults, foreseen])
+    shell.refresh(tab, refresh, [shell.to_train, *asked], [chosen, faults, foreseen, shell.to_train])
     shell.refresh(tab, look, [choice, shown], watched)
     # One listener for all: a slow answer to an earlier change must not come after that to a later one.
     changed = partial(gr.on, [component.change for component in asked])
@@ -96,18 +97,21 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         shell.offer(function, function.__name__)
 
 
-def concept_cards(desk: Desk, before: Any) -> list[Card]:
+def concept_cards(desk: Desk, before: Any, wanted: Sequence[str] | None = None) -> list[Card]:
     """A card for every concept that can be trained; at first the first one is ticked that is not trained yet.
 
     Args:
         desk: Whose.
         before: Value of the cards before this.
+        wanted: Folders of the concepts with which somebody comes here: these are ticked and no others.
 
     Raises:
         InputError: It is no value of cards.
     """
     concepts = [concept for concept in list_concepts(desk.workspace) if not why_not(concept)]
-    if before:
+    if wanted:
+        on = set(wanted)
+    elif before:
         on = {card.id for card in ticked(before)}
     else:
         on = {concept.folder for concept in [each for each in concepts if not each.has_adapter][:1]}

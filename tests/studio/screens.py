@@ -42,7 +42,7 @@ class Screen:
 def screen_of(studio: Studio, build: Any) -> Screen:
     """The page of one screen."""
     with gr.Blocks() as blocks, gr.Tabs() as tabs:
-        shell = Shell(studio, blocks, tabs, gr.State([]), gr.State(None))
+        shell = Shell(studio, blocks, tabs, gr.State([]), gr.State(None), gr.State([]))
         with gr.Tab("Screen") as tab:
             build(shell, tab)
     return Screen(Desk.of(studio, None), blocks)

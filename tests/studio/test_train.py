@@ -9,6 +9,7 @@ from spectral_diffusion.studio.page import build_page
 from tests.command_line import write_concept, write_recipe
 from tests.jobs.working import Place, wait_for, worker
 from tests.studio.desks import FACTS, desk_in
+from tests.studio.screens import Screen
 from tests.studio.training import BALANCED, Visit, foresee, known_desk, on, values
 
 
@@ -33,6 +34,19 @@ def test_concepts_with_faults_cannot_be_ticked_and_the_reason_is_told(desk):
 def test_at_first_the_first_one_is_ticked_that_is_not_trained(desk):
     assert [card.id for card in train.concept_cards(desk, None) if card.on] == ["octo"]
     assert [card.id for card in train.concept_cards(desk, on("shelly")) if card.on] == ["shelly"]
+
+
+def test_whoever_comes_with_a_concept_finds_that_one_ticked_and_no_other(desk):
+    screen = Screen(desk, build_page(desk.studio, ["train"]).blocks)
+    cards, _, foreseen, wanted = screen.do("refresh", ["shelly"], on("octo"), "balanced", *BALANCED)
+    assert [card["id"] for card in cards if card["on"]] == ["shelly"]
+    assert "shelly in columns" in foreseen and wanted == []
+    cards, *_ = screen.do("refresh", wanted, cards, "balanced", *BALANCED)
+    assert [card["id"] for card in cards if card["on"]] == ["shelly"], "as long as nobody ticks another"
+
+
+def test_who_comes_with_a_concept_that_cannot_be_trained_begins_no_other(desk):
+    assert not [card for card in train.concept_cards(desk, on("octo"), ["mug"]) if card.on]
 
 
 def test_the_time_grows_with_concepts_and_steps_and_its_basis_is_told(desk):
