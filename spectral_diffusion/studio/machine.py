@@ -11,6 +11,7 @@ from spectral_diffusion.jobs.job import Job
 from spectral_diffusion.jobs.registry import Process, WorkerRow
 from spectral_diffusion.names import printable
 from spectral_diffusion.studio.desk import Desk
+from spectral_diffusion.studio.events import on_the_page
 from spectral_diffusion.studio.parts.progress_line import in_words
 
 LOG_LINES = 40
@@ -102,7 +103,7 @@ def log_tail(path: Path, lines: int = LOG_LINES) -> str:
 
 def _does(desk: Desk, worker: WorkerRow, job: Job | None) -> str:
     if job is None:
-        return f"waits: {printable(worker.waits_for)}" if worker.waits_for else "waits for work"
+        return f"waits: {on_the_page(printable(worker.waits_for))}" if worker.waits_for else "waits for work"
     if desk.studio.has_accounts:
         try:
             desk.job(job.id)

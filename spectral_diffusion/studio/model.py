@@ -134,7 +134,9 @@ def _machine(desk: Desk) -> dict[str, str]:
         name = f"Worker {number}" if len(workers) > 1 else "Worker"
         told[name] = f"{worker.does} ({worker.device} of {worker.where}{takes})"
     if not workers:
-        told["Worker"] = "none runs: nothing is drawn or trained until one does (spectral-diffusion worker)"
+        told["Worker"] = (
+            "none runs, and nothing is drawn or trained until one does: ask whoever runs this studio to start one"
+        )
     told["Jobs that wait"] = str(machine.waiting(desk))
     if not desk.studio.has_accounts:
         root = desk.workspace.root.resolve()

@@ -123,4 +123,12 @@ class OwnWorker:
         # Whoever looks at the page shall not feel that something is trained beside it.
         with suppress(psutil.Error, OSError):
             psutil.Process(process.pid).nice(_LOW_PRIORITY)
+        _lower_group(Path(f"/proc/{process.pid}/autogroup"))
         return process
+
+
+def _lower_group(autogroup: Path) -> None:
+    # Linux weighs sessions first, and a process only against others of its own: the child has a session to itself.
+    with suppress(OSError):
+        if autogroup.exists():
+            autogroup.write_text(str(_LOW_PRIORITY))

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -14,9 +15,11 @@ from spectral_diffusion.diffusion.settings import GenerationSettings
 from spectral_diffusion.errors import InputError, SpectralDiffusionError
 from spectral_diffusion.fusion import fuse, fuse_files
 from spectral_diffusion.jobs.database import Database
+from spectral_diffusion.jobs.registry import WorkerRow
 from spectral_diffusion.ledger import Ledger
-from spectral_diffusion.studio import create, train
+from spectral_diffusion.studio import create, machine, train
 from spectral_diffusion.studio.events import in_page_words, on_the_page
+from spectral_diffusion.studio.parts.progress_line import in_words
 from spectral_diffusion.studio.watching import look_again
 from tests.adapters.making import FINGERPRINTS, make_adapter
 from tests.studio.failing import fail
@@ -71,6 +74,26 @@ def test_nothing_that_a_page_may_tell_names_an_option_or_a_command():
     assert len(found) > 30 and {text for _, text in found} > BEFORE_THERE_IS_A_PAGE, "the texts are not found any more"
     left = [(path, text) for path, text in found if OF_A_TERMINAL.search(on_the_page(text))]
     assert [(path, text) for path, text in left if text not in BEFORE_THERE_IS_A_PAGE] == []
+
+
+def test_no_screen_names_a_command():
+    screens = [path for path in (ROOT / "studio").rglob("*.py") if "guard" not in path.parts]
+    command = re.compile(r"spectral-diffusion [a-z]|\bpip install")
+    named = {path.name for path in screens if any(command.search(text) for text in texts_of(path))}
+    assert named == {"events.py"}, "which has the page's words for them"
+
+
+def test_why_a_job_or_a_worker_waits_is_told_in_words_of_the_page(tmp_path: Path):
+    why = "the disk is full; start one with `spectral-diffusion worker`"
+    told = "the disk is full; ask whoever runs this studio to start one"
+    with known_desk(tmp_path) as desk:
+        job = desk.job(train.train(desk, ["octo"], "quick")["id"])
+        assert in_words(replace(job, state="paused", note=why)).endswith(f"paused: {told}")
+        desk.studio.queue.registry.prepare()
+        worker = WorkerRow.here("cpu")
+        desk.studio.queue.registry.enter(worker)
+        desk.studio.queue.registry.beat(worker.id, None, why)
+        assert [state.does for state in machine.workers(desk)] == [f"waits: {told}"]
 
 
 def refused(function, *arguments, **options) -> SpectralDiffusionError:

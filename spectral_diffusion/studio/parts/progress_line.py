@@ -29,7 +29,7 @@ def in_words(job: Job, ahead: int = 0) -> str:
             place = f"{ahead} job{'s' if ahead > 1 else ''} before it" if ahead else "next"
             return f"{job.title}: waits, {place}" + (f" ({on_the_page(job.note)})" if job.note else "")
         case "paused":
-            return f"{job.title}: paused: {job.note}"
+            return f"{job.title}: paused: {on_the_page(job.note or '')}"
         case "running":
             steps = f" {progress.step} of {progress.steps}" if progress.steps else ""
             left = f", {duration(progress.seconds_left)} left" if progress.seconds_left else ""
