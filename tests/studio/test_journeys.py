@@ -299,6 +299,9 @@ def test_the_keyboard_alone_goes_from_a_tick_to_a_picture(chromium: Browser, ser
         tab_to("#create-concepts input[type=checkbox]")
         page.keyboard.press("Space")
         expect(page.locator("#create-concepts .card.on")).to_have_count(2)
+        # The examples are those of what is ticked once the page has thought about it.
+        expect(page.locator("#create-examples")).not_to_contain_text("<octo>")
+        expect(page.locator("#create-prompt textarea")).not_to_have_value(re.compile("<octo>"))
         tab_to("#create-examples button")
         page.keyboard.press("Enter")
         tab_to("#create-draw")
