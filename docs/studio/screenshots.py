@@ -64,6 +64,7 @@ def _train(visited: Visit) -> None:
 def _score(visited: Visit) -> None:
     page = visited.page
     visited.tab("Score")
+    page.locator("#score-pictures input[type=checkbox]").first.wait_for()
     for box in page.locator("#score-pictures input[type=checkbox]").all()[:3]:
         box.check()
     page.locator("#score-run").click()
@@ -77,7 +78,9 @@ def main() -> None:
         with visit(chromium, server) as visited:
             _create(visited)
             _train(visited)
-            visited.page.locator("#train-cancel").click()
+            cancel = visited.page.locator("#train-cancel")
+            if cancel.is_visible():
+                cancel.click()
             _score(visited)
             for name, height_px in (("Concepts", 1000), ("Slots", 960), ("Files", 700), ("Model", 1400)):
                 visited.tab(name)

@@ -294,6 +294,7 @@ def _session(pid: int) -> int | None:
         return None
 
 
+@pytest.mark.slow
 def test_a_job_that_another_process_holds_is_waited_for_and_its_end_disturbs_no_other(place: Place) -> None:
     held, first, second = place.draw(), place.draw(prompt="a cat"), place.draw(prompt="a duck")
     folder = JobFolder.of(place.queue.store, held.id)
