@@ -151,7 +151,7 @@ def test_a_picture_of_another_model_sends_nobody_to_a_terminal(base: str, is_toy
 def test_what_a_job_failed_by_is_told_in_words_of_the_page_too():
     said = (
         "the loss of concept 'octo' is nan at step 7 (gradient norm nan); lower the learning rates and go on from "
-        "/srv/jobs/abc/work/checkpoints/octo.safetensors with --resume"
+        "/srv/jobs/abc/checkpoints/octo.safetensors with --resume"
     )
     assert on_the_page(said).endswith("(gradient norm nan); train it anew with a lower learning rate")
     assert on_the_page("x is gone before it was kept; try again: spectral-diffusion jobs retry abcdefgh").endswith(
