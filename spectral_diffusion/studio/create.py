@@ -185,9 +185,6 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     def stop(desk: Desk) -> str:
         return cancel_all(desk, DRAWINGS)
 
-    def poll(desk: Desk, told_already: list[str] | None, kept: dict[str, Any]) -> list[Any]:
-        return _poll(desk, told_already, kept)
-
     def offer(desk: Desk, size_name: str) -> list[Any]:
         own = size_name == "Own"
         return [gr.Number(visible=own), gr.Number(visible=own)]
@@ -199,7 +196,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         [chosen, fused, offered, proposed, told, timer, shell.to_create, draw, compare],
     )
     ticking = shell.on(chosen.tick, follow, chosen, proposed, quiet=True, trigger_mode="always_last")
-    for answered in (*filled, ticking):
+    for answered in (filled, ticking):
         answered.then(None, [proposed, prompt], prompt, js=_TAKE_PROPOSAL, show_progress="hidden")
     shell.on(chosen.change, say, chosen, [fused, offered], quiet=True)
     shell.on(offered.select, pressed, offered, prompt, quiet=True)
@@ -211,7 +208,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     for function in (programs.draw, programs.pictures, programs.picture):
         shell.offer(function, function.__name__)
     shell.on(cancel.click, stop, None, status)
-    shell.on(timer.tick, poll, [told, shown.state], [told, timer, status, *shown.outputs], quiet=True)
+    shell.on(timer.tick, _poll, [told, shown.state], [told, timer, status, *shown.outputs], quiet=True)
 
 
 def _proposal(texts: list[str], when: str) -> str:

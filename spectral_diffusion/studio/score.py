@@ -104,9 +104,6 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     def stop(desk: Desk) -> str:
         return cancel_all(desk, SCORES)
 
-    def poll(desk: Desk, told_already: list[str] | None, training: Any) -> list[Any]:
-        return _poll(desk, told_already, training)
-
     def choose(desk: Desk, job_id: Any) -> list[Any]:
         return shown_values(desk, job_id)[1:]
 
@@ -125,7 +122,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     inputs = [chosen.cards, chosen.files, concepts, prompt]
     shell.on(run.click, begin, inputs, [timer, status])
     shell.on(prompt.submit, begin, inputs, [timer, status])
-    shell.on(timer.tick, poll, [told, trends.training], [told, timer, status, *shown, *trends.outputs], quiet=True)
+    shell.on(timer.tick, _poll, [told, trends.training], [told, timer, status, *shown, *trends.outputs], quiet=True)
     shell.on(earlier.input, choose, earlier, shown[1:], quiet=True)
     saves(shell, write, write_scores, [earlier, trends.training])
     shell.offer(score, "score")

@@ -79,14 +79,13 @@ class Shell:
         """Have gradio_client call a function of a desk by this name; its parameters and answer are plain values."""
         gr.api(event(self.studio, function), api_name=name, concurrency_limit=None)
 
-    def refresh(self, tab: gr.Tab, function: Callable[..., Any], inputs: Any = None, outputs: Any = None) -> list[Any]:
-        """Fill a screen whenever a person comes to it; the first one when the page is opened.
+    def refresh(self, tab: gr.Tab, function: Callable[..., Any], inputs: Any = None, outputs: Any = None) -> Any:
+        """Fill a screen whenever a person comes to it; Gradio selects the first tab when the page is opened, too.
 
         Returns:
-            What follows it is added to these events with `then`.
+            The event: what follows it is added with `then`.
         """
-        triggers = [self.page.load, tab.select] if tab.id == self.tabs.selected else [tab.select]
-        return [self.on(trigger, function, inputs, outputs, quiet=True) for trigger in triggers]
+        return self.on(tab.select, function, inputs, outputs, quiet=True)
 
     def script(self) -> str:
         """The page's own script: what hovering explains."""
