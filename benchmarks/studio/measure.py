@@ -43,11 +43,11 @@ def open_studio(folder: Path) -> tuple["subprocess.Popen[str]", str, float]:
 
 
 def visit(page: Page, address: str) -> float:
-    """Seconds from asking for the page until its concepts stand there and Draw can be pressed."""
+    """Seconds from asking for the page until its concepts stand there, fused, and Draw can be pressed."""
     began = time.perf_counter()
     page.goto(address)
     page.locator("#create-concepts .card.on").first.wait_for(timeout=120_000)
-    page.locator("#create-draw").wait_for()
+    expect(page.locator("#create-draw")).to_be_enabled(timeout=120_000)
     expect(page.locator("#create-fused")).to_contain_text("Fused in", timeout=120_000)
     return time.perf_counter() - began
 
@@ -93,9 +93,10 @@ def main(rounds: int, presses: int) -> None:
         try:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGUMENTS)
             first = visit(browser.new_context().new_page(), address)
-            page = browser.new_context().new_page()
-            visits = [visit(page, address)]
-            for _ in range(rounds - 1):
+            visits = []
+            for _ in range(rounds):
+                for context in browser.contexts:
+                    context.close()
                 page = browser.new_context().new_page()
                 visits.append(visit(page, address))
             told, seen = fuse_again(page, presses)

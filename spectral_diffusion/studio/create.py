@@ -154,9 +154,15 @@ def build(shell: Shell, tab: gr.Tab) -> None:
             with gr.Column(elem_classes="while-open"):
                 status.render()
                 cancel = shell.small_button("Cancel", "create-cancel", "End what is being drawn, and what waits.")
-            shown = history.build(shell, tab, controls)
+            shown = history.build(shell, controls)
 
-    def refresh(desk: Desk, before: Any, wanted: list[str] | None, told_already: list[str] | None) -> list[Any]:
+    def refresh(
+        desk: Desk,
+        before: Any,
+        wanted: list[str] | None,
+        told_already: list[str] | None,
+        kept: dict[str, Any],
+    ) -> list[Any]:
         strengths = {item.id: item.strength for item in ticked(before)} if before else None
         if wanted:
             # Whoever comes with concepts in hand wants to see those, and not what was ticked before.
@@ -166,7 +172,8 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         usable = gr.Button(interactive=True)
         proposal = _proposal(prompts, "always" if wanted else "empty")
         memory = told_before(desk, DRAWINGS, told_already)
-        return [now, note, prompts, proposal, memory, gr.Timer(active=True), [], usable, usable]
+        filled = [now, note, prompts, proposal, memory, gr.Timer(active=True), [], usable, usable]
+        return [*filled, *history.show(desk, kept)]
 
     def say(desk: Desk, value: Any) -> list[Any]:
         return list(_after_ticking(desk, value))
@@ -192,8 +199,8 @@ def build(shell: Shell, tab: gr.Tab) -> None:
     filled = shell.refresh(
         tab,
         refresh,
-        [chosen, shell.to_create, told],
-        [chosen, fused, offered, proposed, told, timer, shell.to_create, draw, compare],
+        [chosen, shell.to_create, told, shown.state],
+        [chosen, fused, offered, proposed, told, timer, shell.to_create, draw, compare, *shown.outputs],
     )
     ticking = shell.on(chosen.tick, follow, chosen, proposed, quiet=True, trigger_mode="always_last")
     for answered in (filled, ticking):
@@ -209,6 +216,11 @@ def build(shell: Shell, tab: gr.Tab) -> None:
         shell.offer(function, function.__name__)
     shell.on(cancel.click, stop, None, status)
     shell.on(timer.tick, _poll, [told, shown.state], [told, timer, status, *shown.outputs], quiet=True)
+
+
+def prepare(desk: Desk) -> None:
+    """Do what the first fill of the screen needs and later ones find done: sample concepts, thumbnails, the fusion."""
+    _after_ticking(desk, [card.value() for card in adapter_cards(desk, None)])
 
 
 def _proposal(texts: list[str], when: str) -> str:

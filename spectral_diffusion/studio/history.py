@@ -28,14 +28,14 @@ class Shown:
 
     Args:
         state: What is shown where, by names of pictures.
-        outputs: What `show_job` and `unchanged` give values for.
+        outputs: What `show`, `show_job` and `unchanged` give values for.
     """
 
     state: gr.State
     outputs: list[Any]
 
 
-def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
+def build(shell: Shell, controls: Controls) -> Shown:
     """This part of the create screen."""
     state = gr.State(dict(_EMPTY))
     latest = gr.Gallery(
@@ -95,9 +95,6 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
     )
     shown = Shown(state, [latest, pair, left, slider, history, more, state])
 
-    def refresh(desk: Desk, kept: dict[str, Any]) -> list[Any]:
-        return _values(desk, kept)
-
     def pick(which: str) -> Any:
         def picked(desk: Desk, kept: dict[str, Any], evt: gr.SelectData) -> list[Any]:
             names, index = kept[which], evt.index
@@ -135,15 +132,14 @@ def build(shell: Shell, tab: gr.Tab, controls: Controls) -> Shown:
         path = _selected(desk, kept)
         Trash(desk.workspace).put(path, what="picture")
         gr.Info("It is in the trash of Files.", duration=4)
-        return [gr.Column(visible=False), *_values(desk, {**kept, "selected": None})]
+        return [gr.Column(visible=False), *show(desk, {**kept, "selected": None})]
 
     def show_more(desk: Desk, kept: dict[str, Any]) -> list[Any]:
-        return _values(desk, {**kept, "limit": kept["limit"] + PAGE})
+        return show(desk, {**kept, "limit": kept["limit"] + PAGE})
 
     def show_left(desk: Desk, kept: dict[str, Any], label: Any) -> Any:
         return _slider(desk, kept, label)
 
-    shell.refresh(tab, refresh, state, shown.outputs)
     for which, gallery in (("latest", latest), ("history", history)):
         shell.on(gallery.select, pick(which), state, [details, facts, command, download, state], quiet=True)
     shell.on(reuse.click, put_back, state, controls.all)
@@ -170,7 +166,7 @@ def show_job(desk: Desk, kept: dict[str, Any], job: Job) -> list[Any]:
     if job.spec is not None and job.spec.kind == "grid" and len(names) > 1:
         # A row reads as single pictures; a true grid as its sheet.
         names, labels = (names[:1], labels[:1]) if job.spec.row_labels else (names[1:], labels[1:])
-    return _values(desk, {**kept, "latest": names, "labels": labels})
+    return show(desk, {**kept, "latest": names, "labels": labels})
 
 
 def unchanged() -> list[Any]:
@@ -178,7 +174,13 @@ def unchanged() -> list[Any]:
     return [gr.skip() for _ in range(7)]
 
 
-def _values(desk: Desk, kept: dict[str, Any]) -> list[Any]:
+def show(desk: Desk, kept: dict[str, Any]) -> list[Any]:
+    """What there is now, as values of `Shown.outputs`.
+
+    Args:
+        desk: Whose pictures.
+        kept: The value of `Shown.state`.
+    """
     pictures = desk.pictures()
     names = [desk.picture_name(path) for path in pictures[: kept["limit"]]]
     latest = [(name, label) for name, label in _labelled(kept) if desk.has_picture(name)]

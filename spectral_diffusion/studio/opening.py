@@ -2,10 +2,12 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spectral_diffusion.config import load_config
 from spectral_diffusion.errors import InputError
@@ -19,8 +21,14 @@ from spectral_diffusion.studio.guard.grants import Grants
 from spectral_diffusion.studio.guard.origins import Hosts, check_exposure
 from spectral_diffusion.workspace import Workspace, cache_folder, check_writable
 
+if TYPE_CHECKING:
+    from spectral_diffusion.studio.studio import Studio
+
 HOST = "127.0.0.1"
 PORT = 7860
+QUIET_SECONDS = 8.0
+"""So long a studio that has just opened leaves the model unread, unless a screen asks for it: the first page comes
+sooner, and what is timed then is timed on a machine that does nothing else."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,8 @@ def open_studio(
             worker.start()
         grants = Grants(stack.enter_context(private_cache(cache_folder() / "studio")))
 
+        from spectral_diffusion.studio import create
+        from spectral_diffusion.studio.desk import Desk
         from spectral_diffusion.studio.guard.server import build_app, serve
         from spectral_diffusion.studio.page import build_page
         from spectral_diffusion.studio.studio import Studio
@@ -96,10 +106,6 @@ def open_studio(
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
         has_accounts = accounts is not None
         studio = Studio(workspace, queue, grants, opening.base, has_accounts, opening.recipe)
-        try:
-            studio.ask_for_facts(again=True)
-        except InputError as error:
-            note(f"note: {error}")
         page = build_page(studio)
         app = build_app(
             page.blocks,
@@ -109,4 +115,23 @@ def open_studio(
             behind_proxy=opening.behind_proxy,
             **page.look,
         )
-        serve(app, opening.host, opening.port, on_started)
+        if not has_accounts:
+            # Nobody waits for it yet; what is wrong is told when the page asks for it again.
+            with suppress(InputError):
+                create.prepare(Desk.of(studio, None))
+        reading = threading.Timer(QUIET_SECONDS, _read_model, (studio, note))
+        reading.daemon = True
+        stack.callback(reading.cancel)
+
+        def started(address: str) -> None:
+            reading.start()
+            on_started(address)
+
+        serve(app, opening.host, opening.port, started)
+
+
+def _read_model(studio: "Studio", note: Callable[[str], None]) -> None:
+    try:
+        studio.ask_for_facts(again=True)
+    except InputError as error:
+        note(f"note: {error}")
