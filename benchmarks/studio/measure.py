@@ -8,16 +8,18 @@ import json
 import os
 import platform
 import re
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from spectral_diffusion import __version__
 from spectral_diffusion.chart import Line, line_chart
@@ -52,6 +54,28 @@ def visit(page: Page, address: str) -> float:
     return time.perf_counter() - began
 
 
+def open_bare() -> tuple["subprocess.Popen[str]", str]:
+    """The peer: an almost empty page of Gradio's; its process and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, str(HERE / "bare.py"), str(port)], text=True)
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return process, f"http://127.0.0.1:{port}"
+        time.sleep(0.1)
+    raise click.ClickException("the bare page did not open")
+
+
+def visit_bare(page: Page, address: str) -> float:
+    """Seconds from asking for the bare page until its button is there and its first event is answered."""
+    began = time.perf_counter()
+    page.goto(address)
+    page.locator("#draw").wait_for()
+    expect(page.get_by_label("Told")).to_have_value("ready", timeout=120_000)
+    return time.perf_counter() - began
+
+
 def fuse_again(page: Page, presses: int) -> tuple[list[float], list[float]]:
     """Milliseconds that fusing took as the page tells, and from the key press to the new words on the page."""
     told, seen = [], []
@@ -78,6 +102,13 @@ def draw(page: Page, folder: Path) -> float:
     return time.perf_counter() - began
 
 
+def new_page(browser: Browser) -> Page:
+    """The only page of a browser that remembers nothing."""
+    for context in browser.contexts:
+        context.close()
+    return browser.new_context().new_page()
+
+
 def summary(values: list[float]) -> dict[str, Any]:
     """Median, extremes and all values."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values), "values": values}
@@ -90,20 +121,24 @@ def main(rounds: int, presses: int) -> None:
     """Measure and write down."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         process, address, start = open_studio(Path(folder))
+        bare: subprocess.Popen[str] | None = None
         try:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGUMENTS)
-            first = visit(browser.new_context().new_page(), address)
-            visits = []
+            first = visit(new_page(browser), address)
+            bare, bare_address = open_bare()
+            visit_bare(browser.new_context().new_page(), bare_address)
+            visits, bare_visits = [], []
             for _ in range(rounds):
-                for context in browser.contexts:
-                    context.close()
-                page = browser.new_context().new_page()
+                bare_visits.append(visit_bare(new_page(browser), bare_address))
+                page = new_page(browser)
                 visits.append(visit(page, address))
             told, seen = fuse_again(page, presses)
             drawings = [draw(page, Path(folder)) for _ in range(rounds)]
             browser.close()
         finally:
             process.terminate()
+            if bare is not None:
+                bare.terminate()
             process.wait(30)
     result = {
         "version": __version__,
@@ -111,6 +146,8 @@ def main(rounds: int, presses: int) -> None:
         "seconds_to_open": start,
         "seconds_of_the_first_visit": first,
         "seconds_of_a_visit": summary(visits),
+        "seconds_of_a_visit_to_a_bare_page": summary(bare_visits),
+        "times_a_bare_page": summary([ours / theirs for ours, theirs in zip(visits, bare_visits, strict=True)]),
         "milliseconds_to_fuse": summary(told),
         "milliseconds_from_key_to_words": summary(seen),
         "seconds_to_draw": summary(drawings),
