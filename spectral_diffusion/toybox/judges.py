@@ -205,8 +205,12 @@ class ToyClip:
     @torch.no_grad()
     def embed_images(self, images: Sequence[Tensor]) -> Tensor:
         """uint8 (3, h, w) each, of any size, to unit vectors (n, 192)."""
-        squares = torch.cat([whole(image[None].to(self._device)) for image in images])
-        return F.normalize(self._model.encode_image(squares).float(), dim=-1)
+        return self.embed_squares(torch.cat([whole(image[None].to(self._device)) for image in images]))
+
+    @torch.no_grad()
+    def embed_squares(self, squares: Tensor) -> Tensor:
+        """Signals (n, 3, 128, 128) in [-1, 1] to unit vectors (n, 192)."""
+        return F.normalize(self._model.encode_image(squares.to(self._device)).float(), dim=-1)
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:

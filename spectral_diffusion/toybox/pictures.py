@@ -54,6 +54,7 @@ class Pictures:
         boxes: int16 (n, 3, 4), x0, y0, x1, y1 in px of each toy, x1 and y1 behind the last one; zeros for no toy.
         toy_ids: int32 (n, 3), rows of the library; -1 for no toy.
         plans: What the scenes hold, in chunks, for their captions.
+        masks: uint8 (n, 3, h, w), visible share of each toy by 255; None where they were not asked for.
     """
 
     images: Tensor
@@ -61,6 +62,7 @@ class Pictures:
     boxes: Tensor
     toy_ids: Tensor
     plans: list[ScenePlan]
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -84,6 +86,7 @@ def render_pictures(
     size_px: tuple[int, int],
     seed: int,
     toys_per_scene: tuple[float, float, float] = TOYS_PER_SCENE,
+    with_masks: bool = False,
 ) -> Pictures:
     """Render `count` pictures of `size_px` (width, height) on the backgrounds' device."""
     width_px, height_px = size_px
@@ -93,6 +96,7 @@ def render_pictures(
     coverage = torch.empty(count, 1, height_px // 2, width_px // 2, dtype=torch.uint8, device=device)
     boxes = torch.empty(count, 3, 4, dtype=torch.int16, device=device)
     toy_ids = torch.empty(count, 3, dtype=torch.int32, device=device)
+    masks = torch.empty_like(images) if with_masks else None
     plans = []
     for start in range(0, count, _PLAN_CHUNK):
         plan = sample_plan(
@@ -109,9 +113,11 @@ def render_pictures(
         images[rows] = batch.images
         coverage[rows] = F.avg_pool2d(batch.masks.amax(1, keepdim=True).float(), 2).round().to(torch.uint8)
         boxes[rows] = boxes_of(batch.masks)
+        if masks is not None:
+            masks[rows] = batch.masks
         toy_ids[rows] = plan.sprite.div(library.views, rounding_mode="floor").to(device=device, dtype=torch.int32)
         plans.append(plan._replace(keypoints=plan.keypoints[:, :, :0]))
-    return Pictures(images, coverage, boxes, toy_ids, plans)
+    return Pictures(images, coverage, boxes, toy_ids, plans, masks)
 
 
 class World(NamedTuple):

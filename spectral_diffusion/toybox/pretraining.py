@@ -18,7 +18,7 @@ from spectral_diffusion.toybox.compose import SUPERSAMPLING, Cast, Light, compos
 from spectral_diffusion.toybox.scene import keypoints_on_canvas
 from spectral_diffusion.toybox.skeleton import sample_pose
 from spectral_diffusion.toybox.sprites import Sprites, render_sprites, sample_yaw
-from spectral_diffusion.toybox.toy import FIGURES, KINDS, PretrainingToy, sample_toy
+from spectral_diffusion.toybox.toy import FIGURES, KINDS, PretrainingToy, Toy, sample_toy
 
 PLACES = 3
 
@@ -30,13 +30,13 @@ class ToyLibrary:
     """Toys and their pictures; sprite number s shows toy s // views.
 
     Args:
-        toys: Only what pretraining may show.
+        toys: For pretraining only what it may show; judges may see any.
         sprites: (len(toys) * views) of them, on the device where scenes are composed.
         extent: Of each sprite, on the CPU.
         views: Sprites of one toy, each from another side.
     """
 
-    toys: list[PretrainingToy]
+    toys: Sequence[PretrainingToy] | Sequence[Toy]
     sprites: Sprites
     extent: Extent
     views: int
@@ -99,10 +99,28 @@ def build_library(
     """
     generator = torch.Generator().manual_seed(seed)
     toys = [sample_toy(kind, generator) for kind in kinds for _ in range(count_per_kind)]
-    shown = [toy for toy in toys for _ in range(views)]
+    return draw_library(toys, generator, device, views=views, sprite_px=sprite_px)
+
+
+def draw_library(
+    toys: Sequence[PretrainingToy] | Sequence[Toy],
+    generator: torch.Generator,
+    device: torch.device | str,
+    *,
+    views: int = 1,
+    sprite_px: int = 160,
+) -> ToyLibrary:
+    """Draw the sprites of toys.
+
+    Args:
+        toys: Which.
+        generator: Decides their turns and poses.
+        device, views, sprite_px: As for `build_library`.
+    """
+    shown = [toy.as_toy() if isinstance(toy, PretrainingToy) else toy for toy in toys for _ in range(views)]
     yaws = torch.tensor([sample_yaw(toy.kind, generator) for toy in shown])
     poses = [sample_pose(generator) if toy.kind in FIGURES else None for toy in shown]
-    sprites = render_sprites([toy.as_toy() for toy in shown], yaws, poses, sprite_px=sprite_px, device=device)
+    sprites = render_sprites(shown, yaws, poses, sprite_px=sprite_px, device=device)
     parts = [measure(part) for part in sprites.rgba.split(256)]
     extent = Extent(*(torch.cat(values) for values in zip(*parts, strict=True)))
     return ToyLibrary(toys, sprites, extent, views)

@@ -274,7 +274,8 @@ _HARD_TO_TELL_APART = (
 _PLAINER_KINDS = ("chair", "table", "car", "robot", "doll")
 
 
-def _tell_apart(a: str, b: str | None) -> bool:
+def tell_apart(a: str, b: str | None) -> bool:
+    """Whether an eye tells two colours beside each other apart; any colour differs from none."""
     return a != b and {a, b} not in _HARD_TO_TELL_APART
 
 
@@ -300,14 +301,14 @@ def sample_toy(kind: str, generator: torch.Generator) -> PretrainingToy:
         return choices[int(torch.randint(len(choices), (), generator=generator))]
 
     def other_colour(*taken: str | None) -> str:
-        return pick(tuple(name for name in COLOURS if all(_tell_apart(name, colour) for colour in taken)))
+        return pick(tuple(name for name in COLOURS if all(tell_apart(name, colour) for colour in taken)))
 
     colour = pick(tuple(COLOURS))
     pattern, pattern_colour = "plain", None
     if not chance(0.6 if kind in _PLAINER_KINDS else 0.4):
         pattern = pick(PATTERNS[1:])
         contrasting = ("black", "blue", "red", "brown") if colour in _PALE else ("white", "yellow", "black")
-        pattern_colour = pick(tuple(name for name in contrasting if _tell_apart(name, colour)))
+        pattern_colour = pick(tuple(name for name in contrasting if tell_apart(name, colour)))
         if chance(0.3):
             pattern_colour = other_colour(colour)
     face = pick(FACES) if kind in FACED_KINDS else None
@@ -325,6 +326,6 @@ def sample_toy(kind: str, generator: torch.Generator) -> PretrainingToy:
         skin = {"doll": ("brown", "black"), "tortoise": ("green",)}.get(kind, ())
         mark_colour = other_colour(colour, pattern_colour, *skin)
         if mark is PretrainingMark.CHEEKS:
-            mark_colour = pick(tuple(name for name in ("pink", "red", "orange") if _tell_apart(name, colour)))
+            mark_colour = pick(tuple(name for name in ("pink", "red", "orange") if tell_apart(name, colour)))
     shape = tuple(round(float(value), 4) for value in torch.rand(SHAPE_LENGTH, generator=generator))
     return PretrainingToy(kind, colour, pattern, pattern_colour, face, wear, wear_colour, mark, mark_colour, shape)

@@ -55,6 +55,7 @@ class ClipSettings:
         learning_rate: Highest rate of AdamW.
         weight_decay: As in AdamW.
         same_toy_weight: Of the loss between two pictures of one toy.
+        family: See `ToyPairs`.
         seed: Of everything random.
         compile: Whether to compile the step, which pays on a GPU.
     """
@@ -65,6 +66,7 @@ class ClipSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     same_toy_weight: float = 1.0
+    family: int = 1
     seed: int = 0
     compile: bool = True
 
@@ -81,9 +83,11 @@ class ToyPairs:
     Args:
         pictures: Square pictures.
         least_px: Toys whose box is narrower or lower are left out.
+        family: How many toys that follow each other in the library are much alike; they are drawn together, so that
+            each is held against those that are hardest to tell from it.
     """
 
-    def __init__(self, pictures: Pictures, least_px: int = 16) -> None:
+    def __init__(self, pictures: Pictures, least_px: int = 16, family: int = 1) -> None:
         sides = (pictures.boxes[..., 2:] - pictures.boxes[..., :2]).amin(-1)
         scene, place = ((pictures.toy_ids >= 0) & (sides >= least_px)).nonzero(as_tuple=True)
         toys = pictures.toy_ids[scene, place].long()
@@ -91,31 +95,40 @@ class ToyPairs:
         self._scene, self._place = scene[order], place[order]
         self._toys, self._counts = toys[order].unique_consecutive(return_counts=True)
         self._starts = self._counts.cumsum(0) - self._counts
+        self._families = self._toys.div(family, rounding_mode="floor") if family > 1 else None
 
     def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Different toys (count,), and scenes and places (2, count) of two appearances of each.
 
         Fewer come back where the library has fewer toys.
         """
-        rows = torch.randperm(len(self._toys), device=self._toys.device)[:count]
+        if self._families is None:
+            rows = torch.randperm(len(self._toys), device=self._toys.device)[:count]
+        else:
+            turn = torch.rand(int(self._families.max()) + 1, device=self._toys.device)
+            rows = turn[self._families].argsort()[:count]
         within = (torch.rand(2, len(rows), device=rows.device) * self._counts[rows]).long()
         appearance = self._starts[rows] + within
         return self._toys[rows], self._scene[appearance], self._place[appearance]
 
 
-def cut_out(images: Tensor, boxes: Tensor, side_px: int = CLIP_IMAGE_PX) -> Tensor:
+def cut_out(images: Tensor, boxes: Tensor, side_px: int = CLIP_IMAGE_PX, *, exact: bool = False) -> Tensor:
     """Boxes with some margin, at random a little off and squashed, as squares in [-1, 1].
 
     Args:
         images: uint8 (n, 3, h, w).
         boxes: (n, 4), x0, y0, x1, y1 in px.
         side_px: Side of the result.
+        exact: Leave nothing to chance: a middling margin, nothing off.
     """
     size = torch.tensor([images.shape[-1], images.shape[-2]], device=images.device)
     low, high = boxes[:, :2].float() / size * 2 - 1, boxes[:, 2:].float() / size * 2 - 1
     middle, half = (low + high) / 2, (high - low) / 2
-    half = half * (1.02 + 0.4 * torch.rand_like(half)) * (1.0 + 0.3 * torch.rand_like(half[:, :1]))
-    middle = middle + 0.12 * half * torch.randn_like(middle)
+    if exact:
+        half = half * 1.3
+    else:
+        half = half * (1.02 + 0.4 * torch.rand_like(half)) * (1.0 + 0.3 * torch.rand_like(half[:, :1]))
+        middle = middle + 0.12 * half * torch.randn_like(middle)
     matrix = torch.zeros(len(images), 2, 3, device=images.device)
     matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, :, 2] = half[:, 0], half[:, 1], middle
     grid = F.affine_grid(matrix, [len(images), 3, side_px, side_px], align_corners=False)
@@ -162,7 +175,7 @@ def train_clip(
     torch.manual_seed(settings.seed)
     clip = on_device(new_clip(len(tokenizer)), device).train()
     descent = Descent([(clip.parameters(), settings.learning_rate)], weight_decay=settings.weight_decay)
-    pairs = ToyPairs(pictures["square"])
+    pairs = ToyPairs(pictures["square"], family=settings.family)
     scene_ids = {name: captions.scenes[name].to(device) for name in pictures}
     toy_ids = captions.toys.to(device)
     toys = len(pairs.draw(settings.toys)[0])
