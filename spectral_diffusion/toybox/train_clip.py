@@ -55,7 +55,6 @@ class ClipSettings:
         learning_rate: Highest rate of AdamW.
         weight_decay: As in AdamW.
         same_toy_weight: Of the loss between two pictures of one toy.
-        family: See `ToyPairs`.
         seed: Of everything random.
         compile: Whether to compile the step, which pays on a GPU.
     """
@@ -66,7 +65,6 @@ class ClipSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     same_toy_weight: float = 1.0
-    family: int = 1
     seed: int = 0
     compile: bool = True
 
@@ -83,11 +81,9 @@ class ToyPairs:
     Args:
         pictures: Square pictures.
         least_px: Toys whose box is narrower or lower are left out.
-        family: How many toys that follow each other in the library are much alike; they are drawn together, so that
-            each is held against those that are hardest to tell from it.
     """
 
-    def __init__(self, pictures: Pictures, least_px: int = 16, family: int = 1) -> None:
+    def __init__(self, pictures: Pictures, least_px: int = 16) -> None:
         sides = (pictures.boxes[..., 2:] - pictures.boxes[..., :2]).amin(-1)
         scene, place = ((pictures.toy_ids >= 0) & (sides >= least_px)).nonzero(as_tuple=True)
         toys = pictures.toy_ids[scene, place].long()
@@ -95,18 +91,13 @@ class ToyPairs:
         self._scene, self._place = scene[order], place[order]
         self._toys, self._counts = toys[order].unique_consecutive(return_counts=True)
         self._starts = self._counts.cumsum(0) - self._counts
-        self._families = self._toys.div(family, rounding_mode="floor") if family > 1 else None
 
     def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Different toys (count,), and scenes and places (2, count) of two appearances of each.
 
         Fewer come back where the library has fewer toys.
         """
-        if self._families is None:
-            rows = torch.randperm(len(self._toys), device=self._toys.device)[:count]
-        else:
-            turn = torch.rand(int(self._families.max()) + 1, device=self._toys.device)
-            rows = turn[self._families].argsort()[:count]
+        rows = torch.randperm(len(self._toys), device=self._toys.device)[:count]
         within = (torch.rand(2, len(rows), device=rows.device) * self._counts[rows]).long()
         appearance = self._starts[rows] + within
         return self._toys[rows], self._scene[appearance], self._place[appearance]
@@ -175,7 +166,7 @@ def train_clip(
     torch.manual_seed(settings.seed)
     clip = on_device(new_clip(len(tokenizer)), device).train()
     descent = Descent([(clip.parameters(), settings.learning_rate)], weight_decay=settings.weight_decay)
-    pairs = ToyPairs(pictures["square"], family=settings.family)
+    pairs = ToyPairs(pictures["square"])
     scene_ids = {name: captions.scenes[name].to(device) for name in pictures}
     toy_ids = captions.toys.to(device)
     toys = len(pairs.draw(settings.toys)[0])

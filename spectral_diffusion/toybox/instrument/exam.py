@@ -1,6 +1,6 @@
 """How far the instrument can be trusted: fresh renders of toys that no judge has seen, each beside its twin.
 
-    python -m spectral_diffusion.toybox.instrument.exam FOLDER
+    python -m spectral_diffusion.toybox.instrument.exam
 
 Twins stand in the same place, turned the same way, in the same scene, and differ in one extra alone; so whoever guesses
 from anything else is right in half of the cases.
@@ -41,6 +41,10 @@ from spectral_diffusion.toybox.sprites import render_sprites, sample_yaw
 from spectral_diffusion.toybox.toy import FIGURES, KINDS, MARKS, Toy
 from spectral_diffusion.toybox.train_clip import cut_out
 
+INSTRUMENT = Path(__file__).parent / "weights"
+"""What is shipped of the instrument."""
+SCORER = Path(__file__).parents[1] / "weights" / "clip"
+"""The toy CLIP that is shipped."""
 REFERENCES = 4
 _CAPTIONS = 64
 _FOUND_IOU = 0.5
@@ -65,7 +69,14 @@ class Sheet(NamedTuple):
     library: ToyLibrary
 
 
-def exam_sheet(canvas: str, twins_per_kind: int, device: torch.device | str, seed: int = JUDGE_SEED) -> Sheet:
+def exam_sheet(
+    canvas: str,
+    twins_per_kind: int,
+    device: torch.device | str,
+    seed: int = JUDGE_SEED,
+    *,
+    kinds: Sequence[str] = KINDS,
+) -> Sheet:
     """Fresh scenes: on a square canvas each toy is alone, on a wide one two others stand beside it.
 
     Args:
@@ -73,9 +84,10 @@ def exam_sheet(canvas: str, twins_per_kind: int, device: torch.device | str, see
         twins_per_kind: Pairs of each kind.
         device: Where to render.
         seed: Decides everything; judges are trained with others.
+        kinds: Which kinds.
     """
     generator = torch.Generator().manual_seed(seed)
-    pairs = [sample_twins(kind, generator) for kind in KINDS for _ in range(twins_per_kind)]
+    pairs = [sample_twins(kind, generator) for kind in kinds for _ in range(twins_per_kind)]
     library = _library(pairs, generator, device)
     backgrounds = build_backgrounds(2, seed, device)
     count = len(pairs)
@@ -100,9 +112,9 @@ def exam_sheet(canvas: str, twins_per_kind: int, device: torch.device | str, see
 
 
 def examine(
-    finder: ToyFinder, reader: ToyReader, device: torch.device | str, *, twins_per_kind: int = 24
+    finder: ToyFinder, reader: ToyReader | None, device: torch.device | str, *, twins_per_kind: int = 24
 ) -> dict[str, Any]:
-    """What finder and reader get right together.
+    """What finder and reader get right together; without a reader, what the finder does.
 
     Returns:
         For each canvas `iou`, the mean over true toys of the overlap with what was found in their place (0 where
@@ -149,7 +161,7 @@ def _library(pairs: Sequence[Twins], generator: torch.Generator, device: torch.d
     return ToyLibrary(toys, sprites, extent, 1)
 
 
-def _examine(finder: ToyFinder, reader: ToyReader, sheet: Sheet) -> dict[str, Any]:
+def _examine(finder: ToyFinder, reader: ToyReader | None, sheet: Sheet) -> dict[str, Any]:
     overlap, counted = [], []
     seen: list[list[dict[str, str] | None]] = []
     clear = _clear(sheet)
@@ -168,13 +180,17 @@ def _examine(finder: ToyFinder, reader: ToyReader, sheet: Sheet) -> dict[str, An
                 score, toy = scores[int(sheet.place[row])]
                 if toy is not None and score >= _FOUND_IOU:
                     chosen.append((row, toy))
+            if reader is None:
+                continue
             pictures = batch.images[[row for row, _ in chosen]]
             for (row, _), own in zip(chosen, read_toys(reader, pictures, [toy for _, toy in chosen]), strict=True):
                 looks[row] = own
         seen.append(looks)
+    finding = {"iou": _mean(overlap), "counted": _mean(counted)}
+    if reader is None:
+        return finding
     return {
-        "iou": _mean(overlap),
-        "counted": _mean(counted),
+        **finding,
         **_plain_looks(sheet, seen, clear),
         **_extras(sheet, seen, clear),
     }
@@ -302,14 +318,16 @@ def _mean(values: Sequence[float | bool]) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="with finder.safetensors, reader.safetensors and clip/")
+    parser.add_argument("--folder", type=Path, default=INSTRUMENT, help="with finder.safetensors, reader.safetensors")
+    parser.add_argument("--scorer", type=Path, default=SCORER)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--twins_per_kind", type=int, default=24)
     options = parser.parse_args()
     finder = load_finder(options.folder / "finder.safetensors", options.device)
-    reader = load_reader(options.folder / "reader.safetensors", options.device)
+    path = options.folder / "reader.safetensors"
+    reader = load_reader(path, options.device) if path.is_file() else None
     measures = examine(finder, reader, options.device, twins_per_kind=options.twins_per_kind)
-    clip = ToyClip(options.folder / "clip", options.device)
+    clip = ToyClip(options.scorer, options.device)
     measures["clip"] = examine_scorer(clip, options.device, twins_per_kind=options.twins_per_kind)
     sys.stdout.write(json.dumps(measures, indent=2) + "\n")
 

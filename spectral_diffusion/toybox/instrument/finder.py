@@ -92,7 +92,7 @@ def find_toys(finder: ToyFinder, images: Tensor) -> list[list[FoundToy]]:
     signal = images.to(device).float() / 127.5 - 1
     signal = F.pad(signal, (0, -width % STEP_PX, 0, -height % STEP_PX), mode="replicate")
     seen = Sight(*(part[..., :height, :width].float().cpu() for part in finder(signal)))
-    return [_instances(Sight(*(part[row] for part in seen))) for row in range(len(images))]
+    return [instances(Sight(*(part[row] for part in seen))) for row in range(len(images))]
 
 
 def aims_of(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,7 +131,7 @@ def finding_loss(seen: Sight, aims: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     return loss + 2 * (distance * inside).sum() / (2 * inside.sum()).clamp(min=1)
 
 
-def _instances(seen: Sight) -> list[FoundToy]:
+def instances(seen: Sight) -> list[FoundToy]:
     """The toys in what is seen of one picture: parts (1 or 2, h, w)."""
     inside = seen.toy[0] > 0
     heat = seen.middle[0].sigmoid()

@@ -33,12 +33,13 @@ class ToyReader(nn.Module):
             blocks += [Residual(width, width) for _ in range(count - 1)]
             before = width
         self.blocks = nn.Sequential(*blocks)
+        self.thin = nn.Dropout(0.2)
         self.heads = nn.Linear(2 * before, sum(map(len, ATTRIBUTES.values())))
 
     def forward(self, squares: Tensor) -> Tensor:
         """(n, 4, 96, 96) to (n, all classes)."""
         x = self.blocks(squares)
-        return self.heads(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+        return self.heads(self.thin(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)))
 
 
 def load_reader(path: Path, device: torch.device | str = "cpu") -> ToyReader:
