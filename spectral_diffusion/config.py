@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from spectral_diffusion.errors import InputError
@@ -53,15 +53,15 @@ class LearningRates(_Frozen):
 class TrainingConfig(_Frozen):
     """How a concept is trained.
 
-    `rank` is the columns of a slot, `resolution_px` the side of the square that photographs are fitted to, and
-    `gradient_clip` the largest gradient norm of one slot. 0 switches off `gradient_clip`, `min_snr_gamma`,
-    `noise_offset`, `cutmix_probability` and `cutmix_wide_probability` each for itself, `prior_weight`,
-    `checkpoint_every` and `sample_every`. 0 `vectors_per_token` are as many as the words have that the token starts
-    from. A `micro_batch_size` is how much of a batch goes through the model at once, which costs time and saves memory;
-    0 is all of it.
+    `rank` is the columns of a slot (of "lora", which holds none, the rank of the change), `resolution_px` the side of
+    the square that photographs are fitted to, and `gradient_clip` the largest gradient norm of one concept. 0 switches
+    off `gradient_clip`, `min_snr_gamma`, `noise_offset`, `cutmix_probability` and `cutmix_wide_probability` each for
+    itself, `prior_weight`, `checkpoint_every` and `sample_every`. 0 `vectors_per_token` are as many as the words have
+    that the token starts from. A `micro_batch_size` is how much of a batch goes through the model at once, which costs
+    time and saves memory; 0 is all of it.
     """
 
-    method: Literal["spectral", "rotation"]
+    method: Literal["spectral", "rotation", "lora"]
     rank: int = Field(ge=1, le=512)
     targets: tuple[Literal["attention", "feed_forward", "projection", "convolution"], ...] = Field(min_length=1)
     train_text_encoder: bool
@@ -97,6 +97,13 @@ class TrainingConfig(_Frozen):
     checkpoint_every: int = Field(ge=0, le=1_000_000)
     sample_every: int = Field(ge=0, le=1_000_000)
     tensorboard: bool
+
+    @field_validator("train_singular_values")
+    @classmethod
+    def _have_singular_values(cls, train: bool, info: ValidationInfo) -> bool:
+        if train and info.data.get("method") == "lora":
+            raise ValueError("the method lora holds no singular values that could train; use spectral or rotation")
+        return train
 
     @field_validator("caption_templates")
     @classmethod

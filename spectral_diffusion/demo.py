@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from PIL import Image
 
-from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.adapters import Adapter, holds_columns
 from spectral_diffusion.adapters.energy import GroupEnergy, energies
 from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.base import Base, load_base
@@ -182,9 +182,10 @@ def _train(
     resume: bool | Literal["auto"],
     should_stop: Callable[[], bool] | None,
 ) -> None:
-    ledger = Ledger(workspace.ledger_path)
+    ledger, owns = Ledger(workspace.ledger_path), holds_columns(config.training.method)
     for number, concept in enumerate(result.concepts):
-        on_stage(f"training {concept.token}, {with_article(concept.class_word)}, in slot {number}")
+        where = f"in slot {number}" if owns else f"by {config.training.method}"
+        on_stage(f"training {concept.token}, {with_article(concept.class_word)}, {where}")
         losses: list[float] = []
 
         def step_done(progress: StepReport, losses: list[float] = losses) -> None:
@@ -200,7 +201,7 @@ def _train(
                 ledger,
                 on_step=step_done,
                 out=workspace.adapters,
-                slot=number,
+                slot=number if owns else "auto",
                 resume=resume,
                 should_stop=should_stop,
             )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spectral_diffusion.adapters.adapter import slot_values
 from spectral_diffusion.demo import DemoResult, Drawn
 from spectral_diffusion.diffusion.score import AlignmentScore, Estimate
 from spectral_diffusion.images import contact_sheet, save_png
@@ -42,7 +43,7 @@ def demo_values(result: DemoResult) -> dict[str, Any]:
                 "name": adapter.name,
                 "token": concept.token,
                 "class_word": concept.class_word,
-                "slot": {"start": adapter.slot.start, "width": adapter.slot.width},
+                "slot": slot_values(adapter.slot),
                 "share_of_spectrum": energy.share,
                 "change_norm": energy.change_norm,
                 "relative_change": energy.relative_change,
@@ -162,10 +163,10 @@ def _add_slots(report: Report, result: DemoResult) -> None:
     rows = [
         (
             concept.token,
-            f"{adapter.slot.start}-{adapter.slot.stop - 1}",
+            adapter.columns.removeprefix("columns "),
             "-" if energy.share is None else f"{energy.share:.2%}",
             f"{energy.change_norm:.2f}",
-            f"{energy.relative_change:.2f}",
+            "-" if energy.relative_change is None else f"{energy.relative_change:.2f}",
             f"{energy.modules}",
             f"{result.losses[concept.name]:.4f}" if concept.name in result.losses else "",
         )

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spectral_diffusion.adapters.adapter import Adapter, Line, first_fault
+from spectral_diffusion.adapters.summary import PartSummary
 from spectral_diffusion.errors import InputError, SlotError
 from spectral_diffusion.reading import open_file
 from spectral_diffusion.spectrum import ColumnSlot
@@ -23,16 +24,14 @@ LOCK_TIMEOUT_SECONDS = 30.0
 """A claim takes milliseconds; whoever waits longer than this waits for something that is stuck."""
 
 
-class Claim(BaseModel):
-    """One concept's columns on one base.
+class Owner(BaseModel):
+    """A concept on a base, which may hold columns there or none.
 
     Args:
         concept: Name of the concept.
         base: Name of the base.
-        fingerprints: sha256 of each component of the base; two claims can only meet where they share one.
-        start, width: The columns.
+        fingerprints: sha256 of each component of the base.
         token: The concept's token: two things of one name are told apart by it. None in ledgers that did not note it.
-        capacity: How many slots of this width the base has, where that is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,15 +39,32 @@ class Claim(BaseModel):
     concept: Line
     base: Line
     fingerprints: dict[Line, Line]
+    token: Line | None = None
+
+    def on_base(self, fingerprints: Mapping[str, str]) -> bool:
+        """Whether a component of this base is also one of the other."""
+        return any(fingerprints.get(component) == digest for component, digest in self.fingerprints.items())
+
+
+class Claim(Owner):
+    """One concept's columns on one base; two claims can only meet where they share a component of it.
+
+    Args:
+        concept, base, fingerprints, token: As of `Owner`.
+        start, width: The columns.
+        capacity: How many slots of this width the base has, where that is known.
+    """
+
     start: int = Field(ge=0)
     width: int = Field(ge=1)
-    token: Line | None = None
     capacity: int | None = Field(default=None, ge=1)
 
     @classmethod
-    def of(cls, adapter: Adapter) -> "Claim":
-        """The claim that a finished adapter has."""
-        narrowest = min(min(len(held["U"]), len(held["V"])) for held in adapter.modules.values())
+    def of(cls, adapter: Adapter) -> "Claim | None":
+        """The claim that a finished adapter has; None where its method holds no columns."""
+        if adapter.slot is None:
+            return None
+        narrowest = min(min(adapter.shape(module)) for module in adapter.modules)
         return cls(
             concept=adapter.name,
             base=adapter.base_name,
@@ -59,14 +75,24 @@ class Claim(BaseModel):
             capacity=narrowest // adapter.rank or None,
         )
 
+    @classmethod
+    def of_part(cls, part: PartSummary) -> "Claim | None":
+        """The same as its file's header alone tells it, which knows of no capacity."""
+        if part.slot is None:
+            return None
+        return cls(
+            concept=part.name,
+            base=part.base_name,
+            fingerprints=part.fingerprints,
+            start=part.slot.start,
+            width=part.slot.width,
+            token=next(iter(part.tokens), None),
+        )
+
     @property
     def slot(self) -> ColumnSlot:
         """The columns."""
         return ColumnSlot(self.start, self.width)
-
-    def on_base(self, fingerprints: Mapping[str, str]) -> bool:
-        """Whether a component of this base is also one of the other."""
-        return any(fingerprints.get(component) == digest for component, digest in self.fingerprints.items())
 
     def meets(self, other: "Claim") -> bool:
         """Whether both hold a column of one base."""

@@ -119,6 +119,7 @@ def _add_adapter(workspace: Workspace, ledger: Ledger, name: str, source: Path) 
     if os.path.lexists(path):
         return f"{path} is there already"
     claim, content = Claim.of(Adapter.load(source)), _read(source)
+    assert claim is not None, "samples hold columns"
     own = next((held for held in ledger.holders() if held.concept == name and held.on_base(claim.fingerprints)), None)
     if own is not None and own.slot != claim.slot:
         return f"another {own} is in the ledger"

@@ -71,7 +71,7 @@ def test_all_faults_are_told_at_once_with_key_and_allowed_values(tmp_path: Path)
         [training]
         rank = 0
         rnk = 3
-        method = "lora"
+        method = "loha"
         caption_templates = ["a photo"]
         [training.learning_rates]
         unet = nan
@@ -87,7 +87,7 @@ def test_all_faults_are_told_at_once_with_key_and_allowed_values(tmp_path: Path)
     for words in (
         "training.rank = 0: should be greater than or equal to 1",
         "training.rnk is no key (did you mean rank",
-        "training.method = 'lora': should be 'spectral' or 'rotation'",
+        "training.method = 'loha': should be 'spectral', 'rotation' or 'lora'",
         "training.caption_templates",
         "training.learning_rates.unet",
         "paint is no key (known here: base, generation, training)",
@@ -156,3 +156,11 @@ def test_the_base_that_was_asked_for_counts_more_than_the_files(tmp_path: Path) 
     assert load_config(recipe, "toybox").base == "toybox"
     with pytest.raises(InputError):
         load_config(recipe)
+
+
+def test_lora_has_no_singular_values_to_train() -> None:
+    assert load_config().override({"training.method": "lora"}).training.method == "lora"
+    for method in ("spectral", "rotation"):
+        load_config().override({"training.method": method, "training.train_singular_values": True})
+    with pytest.raises(InputError, match=r"training\.train_singular_values = True: the method lora holds no singular"):
+        load_config().override({"training.method": "lora", "training.train_singular_values": True})

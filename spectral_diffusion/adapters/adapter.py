@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails
 from torch import Tensor
 
 from spectral_diffusion import __version__
-from spectral_diffusion.adapters.base import METHODS, WeightAdapter
+from spectral_diffusion.adapters.base import METHODS, WeightAdapter, holds_columns
 from spectral_diffusion.adapters.file import FORMAT, naming, read_file, write_file
 from spectral_diffusion.adapters.header import AGAIN
 from spectral_diffusion.errors import AdapterFileError, BaseMismatchError, InputError
@@ -49,14 +50,15 @@ class Adapter(BaseModel):
     Args:
         name: Name of the concept.
         method: Key of `adapters.METHODS`.
-        rank: Width of the slot.
-        slot: The columns that the concept owns in every adapted weight.
+        rank: Of the change of each weight; where the method holds columns, the width of the slot.
+        slot: The columns that the concept owns in every adapted weight; None exactly where the method holds none.
         base_name: Base model it was trained on.
         fingerprints: sha256 of each component of that base, by component name.
         tokens: The concept's new words.
         training: The training configuration.
         package_version: Version that trained it.
-        modules: Tensors by name (`A`, `B`, `C`, `U`, `S`, `V`, `R_u`, `R_v`) by module (`unet.<path>`).
+        modules: Tensors by the names of the method's `SHAPES` (`A`, `B`, `C`, `U`, `S`, `V`; ...), by module
+            (`unet.<path>`).
         token_vectors: (vectors, dim), or layer-wise (layers, vectors, dim), by token.
 
     Raises:
@@ -68,7 +70,7 @@ class Adapter(BaseModel):
     name: Name
     method: Line
     rank: int = Field(ge=1, le=2**16)
-    slot: ColumnSlot
+    slot: ColumnSlot | None
     base_name: Line
     fingerprints: dict[Line, Line]
     tokens: dict[Line, TokenInfo] = {}
@@ -79,7 +81,8 @@ class Adapter(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.slot.width != self.rank:
+        check_slot(self.method, self.slot)
+        if self.slot is not None and self.slot.width != self.rank:
             raise AdapterFileError(f"rank {self.rank} and a slot of {self.slot} do not agree", AGAIN)
         for module in self.modules:
             if module.partition(".")[0] not in self.fingerprints:
@@ -90,8 +93,8 @@ class Adapter(BaseModel):
                 raise AdapterFileError(f"{module}: {error.what}", error.remedy) from error
             if rank != self.rank:
                 raise AdapterFileError(f"{module} has rank {rank} where the adapter has {self.rank}", AGAIN)
-            columns = min(len(tensor) for side, tensor in self.modules[module].items() if side in ("U", "V"))
-            if self.slot.stop > columns:
+            columns = min(self.shape(module))
+            if self.slot is not None and self.slot.stop > columns:
                 raise AdapterFileError(f"{module} has {columns} columns, and the slot is {self.slot}", AGAIN)
         if self.tokens.keys() != self.token_vectors.keys():
             listed, held = ", ".join(sorted(self.tokens)), ", ".join(sorted(self.token_vectors))
@@ -118,6 +121,15 @@ class Adapter(BaseModel):
 
     def __hash__(self) -> int:
         return id(self)
+
+    @property
+    def columns(self) -> str:
+        """Which columns it owns, in words."""
+        return tell_columns(self.method, self.slot)
+
+    def shape(self, module: str) -> tuple[int, int]:
+        """Of the weight that it changes there, (out, in); convolutions are flattened."""
+        return METHODS[self.method].shape_of(self.modules[module])
 
     def weight_adapter(self, module: str) -> WeightAdapter:
         """The change of one weight, ready to attach or to train on.
@@ -235,6 +247,29 @@ class Adapter(BaseModel):
         for module, held in self.modules.items():
             yield from ((f"{module}.{part}", tensor) for part, tensor in held.items())
         yield from ((f"token.{token}", vectors) for token, vectors in self.token_vectors.items())
+
+
+def check_slot(method: str, slot: ColumnSlot | None) -> None:
+    """See that whoever holds columns says which, and nobody else says so. Of methods unknown here nothing is known.
+
+    Raises:
+        AdapterFileError: It is otherwise.
+    """
+    if method in METHODS and holds_columns(method) != (slot is not None):
+        said = "names no slot" if slot is None else f"names a slot of {slot}"
+        raise AdapterFileError(
+            f"its method '{method}' holds {'' if slot is None else 'no '}columns, and it {said}", AGAIN
+        )
+
+
+def tell_columns(method: str, slot: ColumnSlot | None) -> str:
+    """Which columns an adapter owns, for people."""
+    return f"no columns ({method})" if slot is None else str(slot)
+
+
+def slot_values(slot: ColumnSlot | None) -> dict[str, int] | None:
+    """The same for machines."""
+    return None if slot is None else asdict(slot)
 
 
 def first_fault(error: ValidationError) -> str:

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
+import torch
 from torch import Tensor, nn
 
 from spectral_diffusion.errors import AdapterFileError, InputError
@@ -13,7 +14,8 @@ from spectral_diffusion.spectrum import LowRankDelta, Spectrum, as_matrix
 class WeightAdapter(nn.Module, ABC):
     """A trainable change of one pretrained weight, which itself is never copied.
 
-    A method names its tensors with their shapes; those that train become parameters, the others buffers.
+    A method names its tensors with their shapes; those that train become parameters, the others buffers. How one begins
+    depends on whether it owns columns of the weight's spectrum: `ColumnAdapter`, `FreeAdapter`.
 
     Args:
         tensors: The method's tensors by name, of one floating type.
@@ -23,7 +25,7 @@ class WeightAdapter(nn.Module, ABC):
     """
 
     SHAPES: ClassVar[Mapping[str, tuple[str, ...]]]
-    """Name of each tensor and the names of its sides; sides of one name are equal. One of them is "rank"."""
+    """Name of each tensor and the names of its sides, which are "out", "in" and "rank"; sides of one name are equal."""
     TRAINED: ClassVar[frozenset[str]]
     """The tensors that train."""
     OPTIONAL: ClassVar[frozenset[str]] = frozenset()
@@ -40,11 +42,6 @@ class WeightAdapter(nn.Module, ABC):
                 self.register_buffer(name, tensor)
 
     @classmethod
-    @abstractmethod
-    def create(cls, spectrum_slot: Spectrum, *, train_singular_values: bool = False) -> Self:
-        """An adapter that changes nothing yet, over the columns of one slot (see `spectrum.take_slot`)."""
-
-    @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The adapter that `tensors` came from.
 
@@ -53,9 +50,19 @@ class WeightAdapter(nn.Module, ABC):
         """
         return cls(tensors)
 
+    @classmethod
+    def shape_of(cls, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Of the weight that `tensors` change, (out, in).
+
+        Raises:
+            AdapterFileError: See `from_tensors`.
+        """
+        sides = _sides(tensors, cls.SHAPES, cls.OPTIONAL)
+        return sides["out"], sides["in"]
+
     @staticmethod
     @abstractmethod
-    def parameter_count(out_features: int, in_features: int, rank: int, *, train_singular_values: bool = False) -> int:
+    def parameter_count(out_features: int, in_features: int, rank: int) -> int:
         """How many numbers train for one weight (Table 3)."""
 
     @abstractmethod
@@ -85,9 +92,64 @@ class WeightAdapter(nn.Module, ABC):
         return {name: tensor.detach().clone() for name, tensor in held.items() if tensor is not None}
 
 
-METHODS: dict[str, type[WeightAdapter]] = {}
+class ColumnAdapter(WeightAdapter):
+    """A change of the singular columns of one slot, which it owns; it begins at a decomposition of the weight."""
+
+    @classmethod
+    @abstractmethod
+    def create(cls, spectrum_slot: Spectrum, *, train_singular_values: bool = False) -> Self:
+        """An adapter that changes nothing yet, over the columns of one slot (see `spectrum.take_slot`)."""
+
+    @staticmethod
+    @abstractmethod
+    def parameter_count(out_features: int, in_features: int, rank: int, *, train_singular_values: bool = False) -> int:
+        """How many numbers train for one weight (Table 3), with or without the singular values."""
+
+
+class FreeAdapter(WeightAdapter):
+    """A change that owns no columns: it needs no slot and no decomposition, and may meet any other in any direction."""
+
+    @classmethod
+    @abstractmethod
+    def create(cls, shape: tuple[int, int], rank: int, generator: torch.Generator) -> Self:
+        """An adapter that changes nothing yet.
+
+        Args:
+            shape: Of the weight, (out, in); see `spectrum.as_matrix`.
+            rank: Of the change.
+            generator: What is random in it, on the CPU: the same on every device.
+
+        Returns:
+            On the CPU, float32.
+        """
+
+
+METHODS: dict[str, type[ColumnAdapter] | type[FreeAdapter]] = {}
 """Ways to change a weight by the name that adapter files call them. The package enters its methods, so that the file
 reads what any of them wrote and knows none of them."""
+
+
+def holds_columns(method: str) -> bool:
+    """Whether adapters of a method, a key of `METHODS`, own columns; others are no business of the ledger."""
+    return issubclass(METHODS[method], ColumnAdapter)
+
+
+def refuse_slot(method: str, slot: int | Literal["auto"]) -> None:
+    """See that nobody asks for columns that nobody would hold.
+
+    Args:
+        method: A key of `METHODS`.
+        slot: Number of the slot that was asked for, or "auto".
+
+    Raises:
+        InputError: A slot for a method that holds no columns.
+    """
+    if slot != "auto" and not holds_columns(method):
+        owners = " or ".join(name for name in METHODS if holds_columns(name))
+        raise InputError(
+            f"slot {slot} was asked for, and the method {method} holds no columns",
+            f"leave the slot at auto, or train by {owners}",
+        )
 
 
 def _sides(

@@ -5,11 +5,11 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from spectral_diffusion.adapters.base import WeightAdapter
+from spectral_diffusion.adapters.base import ColumnAdapter
 from spectral_diffusion.spectrum import LowRankDelta, Spectrum, additive_delta, cayley, rotational_delta
 
 
-class SpectralAdditive(WeightAdapter):
+class SpectralAdditive(ColumnAdapter):
     """Spectral Adapter^A: `W' = [U + A  U2] diag(S + C) [V + B  V2]^T` over the slot's columns.
 
     `U` (out, r), `S` (r,), `V` (in, r) are the pretrained columns and stay; `A` (out, r), `B` (in, r) and, by choice,
@@ -57,7 +57,7 @@ class SpectralAdditive(WeightAdapter):
         return self.from_tensors(scaled)
 
 
-class SpectralRotation(WeightAdapter):
+class SpectralRotation(ColumnAdapter):
     """Spectral Adapter^R: `W' = [U R_u  U2] diag(S + C) [V R_v  V2]^T` over the slot's columns.
 
     `U` (out, r), `S` (r,), `V` (in, r) are the pretrained columns and stay. The raw parameters `R_u`, `R_v` (r, r)

@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from spectral_diffusion.adapters.adapter import Line, Name, TokenInfo, first_fault
+from spectral_diffusion.adapters.adapter import Line, Name, TokenInfo, check_slot, first_fault, tell_columns
 from spectral_diffusion.adapters.file import FILE_LIMIT_BYTES, FORMAT, HEADER_LIMIT_BYTES, naming
 from spectral_diffusion.adapters.header import read_header
 from spectral_diffusion.errors import AdapterFileError
@@ -23,6 +23,9 @@ class PartSummary(BaseModel):
         name: Of the concept.
         method, rank, slot, base_name, fingerprints, tokens: As of `Adapter`.
         strength: That it was fused with; 1 in a file of one concept.
+
+    Raises:
+        AdapterFileError: It names a slot and its method holds no columns, or the other way round.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -30,11 +33,21 @@ class PartSummary(BaseModel):
     name: Name
     method: Line
     rank: int = Field(ge=1)
-    slot: ColumnSlot
+    slot: ColumnSlot | None
     base_name: Line
     fingerprints: dict[Line, Line]
     tokens: dict[Line, TokenInfo] = {}
     strength: float = Field(default=1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_slot(self.method, self.slot)
+        return self
+
+    @property
+    def columns(self) -> str:
+        """Which columns it owns, in words."""
+        return tell_columns(self.method, self.slot)
 
 
 def read_summary(path: Path) -> tuple[PartSummary, ...]:

@@ -75,6 +75,8 @@ def command(
         queueing.tell(job, as_json)
         return
     with answering(as_json):
+        from spectral_diffusion.adapters.adapter import slot_values
+
         fused = read_fused(
             files,
             rename=options.renames(rename),
@@ -87,7 +89,7 @@ def command(
         _check_target(out)
         fused.save(out)
     rows = [
-        [part.adapter.name, ", ".join(part.adapter.tokens), str(part.adapter.slot), f"{part.strength:g}"]
+        [part.adapter.name, ", ".join(part.adapter.tokens), part.adapter.columns, f"{part.strength:g}"]
         for part in fused.parts
     ]
     value = {
@@ -96,7 +98,7 @@ def command(
             {
                 "name": part.adapter.name,
                 "tokens": list(part.adapter.tokens),
-                "slot": {"start": part.adapter.slot.start, "width": part.adapter.slot.width},
+                "slot": slot_values(part.adapter.slot),
                 "strength": part.strength,
                 "factor_scale": part.factor_scale,
             }

@@ -43,9 +43,18 @@ def command(files: tuple[Path, ...], base: str | None, as_json: bool) -> None:
         lines += [*_told(path, part.strength, part.adapter), "", *_energy_table(groups), ""]
     if len(adapters) > 1:
         names = [adapter.name for adapter in adapters]
-        rows = [[name, *(f"{value:.3f}" for value in row)] for name, row in zip(names, overlaps, strict=True)]
+        rows = [[name, *_shares(row, one, adapters)] for name, one, row in zip(names, adapters, overlaps, strict=True)]
         lines += [*table(["overlap", *names], rows), "0: no common column; 1: a column in common"]
+        if any(adapter.slot is None for adapter in adapters):
+            lines[-1] += "; -: holds no columns, and is added whatever it meets"
     answer(as_json, {"adapters": values, "overlap": overlaps}, lines)
+
+
+def _shares(row: list[float], one: "Adapter", others: "list[Adapter]") -> list[str]:
+    return [
+        "-" if one.slot is None or other.slot is None else f"{value:.3f}"
+        for value, other in zip(row, others, strict=True)
+    ]
 
 
 def _weights(base_name: str, adapters: "list[Adapter]") -> dict[str, Any]:
@@ -66,6 +75,8 @@ def _weights(base_name: str, adapters: "list[Adapter]") -> dict[str, Any]:
 
 
 def _facts(adapter: "Adapter") -> dict[str, Any]:
+    from spectral_diffusion.adapters.adapter import slot_values
+
     trained = sum(
         tensor.numel()
         for held in adapter.modules.values()
@@ -76,7 +87,7 @@ def _facts(adapter: "Adapter") -> dict[str, Any]:
         "name": adapter.name,
         "method": adapter.method,
         "rank": adapter.rank,
-        "slot": {"start": adapter.slot.start, "width": adapter.slot.width},
+        "slot": slot_values(adapter.slot),
         "base": adapter.base_name,
         "fingerprints": adapter.fingerprints,
         "tokens": {
@@ -100,7 +111,7 @@ def _told(path: Path, strength: float, adapter: "Adapter") -> list[str]:
         f"{path}",
         f"  concept     {adapter.name}{f', at strength {strength:g}' if strength != 1 else ''}",
         f"  tokens      {tokens or 'none'}",
-        f"  method      {adapter.method}, rank {adapter.rank}, {adapter.slot}",
+        f"  method      {adapter.method}, rank {adapter.rank}, {adapter.columns}",
         f"  changes     {facts['modules']} weights, {facts['trained_parameters']:,} trained numbers",
         f"  base        {adapter.base_name} "
         f"({', '.join(f'{part} {digest[:12]}' for part, digest in adapter.fingerprints.items())})",
@@ -111,7 +122,12 @@ def _told(path: Path, strength: float, adapter: "Adapter") -> list[str]:
 def _energy_table(groups: "list[GroupEnergy]") -> list[str]:
     head = ["  layers", "weights", "|dW|", "|dW| / slot"]
     rows = [
-        [f"  {group.group}", group.modules, f"{group.change_norm:.3f}", f"{group.relative_change:.3f}"]
+        [
+            f"  {group.group}",
+            group.modules,
+            f"{group.change_norm:.3f}",
+            "-" if group.relative_change is None else f"{group.relative_change:.3f}",
+        ]
         for group in groups
     ]
     if all(group.share is not None for group in groups):

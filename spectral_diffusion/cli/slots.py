@@ -65,6 +65,8 @@ def release(outer_json: bool, name: str, base: str | None, workspace: Workspace,
 def rebuild(outer_json: bool, drop_missing: bool, workspace: Workspace, as_json: bool) -> None:
     """Make the ledger again from the workspace's adapter files and checkpoints, which are the truth.
 
+    What holds no columns, such as LoRA, is none of its business.
+
     A concept of which the workspace holds no file, as its adapter was trained with --out elsewhere or deleted, keeps
     the columns that the ledger says it has, unless --drop-missing; each of them is named.
     """
@@ -104,7 +106,9 @@ def _found(adapters: Path) -> "Iterator[tuple[Path, Claim]]":
 
     for path in sorted((adapters / FOLDER).glob("*.safetensors")):
         try:
-            yield path, read_claim(path)
+            claim = read_claim(path)
+            if claim is not None:
+                yield path, claim
         except InputError as error:
             note(f"note: left out {path.name}: {error.what}")
     fusions = []
@@ -116,6 +120,8 @@ def _found(adapters: Path) -> "Iterator[tuple[Path, Claim]]":
     for path, parts in sorted(fusions, key=lambda item: (len(item[1]) > 1, item[1][0].adapter.name != item[0].stem)):
         for part in parts:
             claim = Claim.of(part.adapter)
+            if claim is None:
+                continue
             # Fusing may rename tokens, so those of a fused file tell nothing about who is who.
             yield path, claim if len(parts) == 1 else claim.model_copy(update={"token": None})
 

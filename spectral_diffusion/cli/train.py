@@ -46,7 +46,11 @@ class _Slot(click.ParamType):
     "--slot", type=_Slot(), default="auto", show_default=True, help="Slot of the first concept; the next ones follow."
 )
 @click.option("--steps", type=click.IntRange(1), help="Training steps a concept.")
-@click.option("--method", type=click.Choice(["spectral", "rotation"]), help="How the slot's columns change.")
+@click.option(
+    "--method",
+    type=click.Choice(["spectral", "rotation", "lora"]),
+    help="How weights change: spectral and rotation change the slot's columns; lora holds no columns.",
+)
 @click.option(
     "--resume",
     is_flag=True,
@@ -77,7 +81,7 @@ def command(
     workspace: Workspace,
     as_json: bool,
 ) -> None:
-    """Train concepts, each in a spectral slot of its own; one adapter file each.
+    """Train concepts, each in a spectral slot of its own (or by LoRA, in none); one adapter file each.
 
     CONCEPT_DIR is a folder of 1 to 50 photographs or a zip of it, or the name of a concept in the workspace or of a
     sample.
@@ -87,6 +91,7 @@ def command(
     if queued and resume:
         raise InputError("--resume with --queue", "leave it out: a queued training goes on by itself wherever it can")
     with answering(as_json):
+        from spectral_diffusion.adapters.base import refuse_slot
         from spectral_diffusion.config import load_config
         from spectral_diffusion.diffusion.dataset import load_concept
 
@@ -98,6 +103,7 @@ def command(
                 "training.seed": seed,
             }
         )
+        refuse_slot(config.training.method, slot)
         found = [find_concept(folder, workspace) for folder in folders]
         concepts = [load_concept(folder) for folder in found]
         if queued:
@@ -193,8 +199,10 @@ def _tell_what_is_kept(out: Path, names: Sequence[str], finished: Sequence[str])
 
 
 def _tell(adapters: "Sequence[Adapter]", out: Path, as_json: bool) -> None:
+    from spectral_diffusion.adapters.adapter import slot_values
+
     rows = [
-        [adapter.name, ", ".join(adapter.tokens), str(adapter.slot), str(out / f"{adapter.name}.safetensors")]
+        [adapter.name, ", ".join(adapter.tokens), adapter.columns, str(out / f"{adapter.name}.safetensors")]
         for adapter in adapters
     ]
     value = {
@@ -203,7 +211,7 @@ def _tell(adapters: "Sequence[Adapter]", out: Path, as_json: bool) -> None:
                 "name": adapter.name,
                 "tokens": list(adapter.tokens),
                 "method": adapter.method,
-                "slot": {"start": adapter.slot.start, "width": adapter.slot.width},
+                "slot": slot_values(adapter.slot),
                 "base": adapter.base_name,
                 "file": str(out / f"{adapter.name}.safetensors"),
             }

@@ -15,11 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from spectral_diffusion.adapters.adapter import tell_columns
 from spectral_diffusion.config import TrainingConfig
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.dataset import Concept
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.ledger import Claim
+from spectral_diffusion.ledger import Claim, Owner
 from spectral_diffusion.reading import open_file
 from spectral_diffusion.spectrum import ColumnSlot
 from spectral_diffusion.workspace import write_atomically
@@ -60,14 +61,14 @@ class Checkpoint:
 
     Args:
         step: Steps taken.
-        claim: The columns it trains, by which the ledger can be rebuilt.
+        owner: Whose it is: a claim, by which the ledger can be rebuilt, where the method holds columns.
         identity: What must be the same to continue, see `identify`.
         recipe: What must be the same to end as if nothing had happened, see `recipe_of`.
         state: `Engine.state()`.
     """
 
     step: int
-    claim: Claim
+    owner: Owner
     identity: Mapping[str, Any]
     recipe: Mapping[str, Any]
     state: Mapping[str, Tensor]
@@ -81,7 +82,7 @@ class Checkpoint:
         """
         header = {
             "step": self.step,
-            "claim": self.claim.model_dump(mode="json"),
+            "claim": self.owner.model_dump(mode="json"),
             "identity": dict(self.identity),
             "recipe": dict(self.recipe),
         }
@@ -97,8 +98,8 @@ class Checkpoint:
         """
         header, state = _read(path, with_state=True)
         try:
-            claim = Claim.model_validate(header["claim"])
-            found = cls(int(header["step"]), claim, dict(header["identity"]), dict(header.get("recipe") or {}), state)
+            owner = _owner(header)
+            found = cls(int(header["step"]), owner, dict(header["identity"]), dict(header.get("recipe") or {}), state)
         except (KeyError, ValueError, TypeError) as error:
             raise damaged(path, error) from error
         differing = [
@@ -130,14 +131,14 @@ class Checkpoint:
             )
 
 
-def identify(config: TrainingConfig, base: Base, concept: Concept, slot: ColumnSlot) -> dict[str, Any]:
+def identify(config: TrainingConfig, base: Base, concept: Concept, slot: ColumnSlot | None) -> dict[str, Any]:
     """What a training must have in common with a checkpoint to go on from it, in words for people.
 
     Steps and rates may be changed on the way; what is trained, from what, and which random numbers come next may not.
     """
     return {
         **{component: digest[:_SHORT] for component, digest in base.fingerprints.items()},
-        "slot": str(slot),
+        "slot": tell_columns(config.method, slot),
         "token": concept.token,
         "class_word": concept.class_word,
         "description": concept.words,
@@ -169,17 +170,27 @@ def tell_photographs(concept: Concept) -> str:
     return f"{len(concept.photographs)} ({concept.digest()[:_SHORT]})"
 
 
-def read_claim(path: Path) -> Claim:
-    """Which columns a checkpoint trains.
+def read_owner(path: Path) -> Owner:
+    """Whose a checkpoint is: a claim, where its method holds columns.
 
     Raises:
         InputError: There is none, or it is damaged.
     """
     header, _ = _read(path, with_state=False)
     try:
-        return Claim.model_validate(header["claim"])
+        return _owner(header)
     except (KeyError, ValueError, TypeError) as error:
         raise damaged(path, error) from error
+
+
+def read_claim(path: Path) -> Claim | None:
+    """Which columns a checkpoint trains; None where its method holds none.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    owner = read_owner(path)
+    return owner if isinstance(owner, Claim) else None
 
 
 def damaged(path: Path, error: Exception) -> InputError:
@@ -196,6 +207,11 @@ def adapter_path(out: Path, concept: Concept) -> Path:
 def checkpoint_path(out: Path, concept: Concept) -> Path:
     """Where a half-trained concept is kept."""
     return out / FOLDER / f"{concept.name}.safetensors"
+
+
+def _owner(header: Mapping[str, Any]) -> Owner:
+    noted = header["claim"]
+    return (Claim if "start" in noted else Owner).model_validate(noted)
 
 
 def _read(path: Path, *, with_state: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from spectral_diffusion.adapters.base import WeightAdapter
-from spectral_diffusion.adapters.spectral import SpectralAdditive
 from spectral_diffusion.diffusion.attach import Attachment, attach
-from spectral_diffusion.diffusion.factors import Factors
+from spectral_diffusion.diffusion.factors import LAYERS, Factors
 from spectral_diffusion.diffusion.targets import find_module
 from spectral_diffusion.errors import BaseMismatchError
 
@@ -79,7 +78,8 @@ class Engine:
 
     Args:
         components: The base's components by tensor prefix, on one device and of one dtype.
-        adapters: What is trained, by `component.path`. Additive spectral Linears take the fast path, others `attach`.
+        adapters: What is trained, by `component.path`. Linears of the methods in `factors.LAYERS` take
+            the fast path, others `attach`.
         tokens: Token vectors to train, by token.
         rates: Learning rate by part: component names, `embeddings`, `singular_values`.
         weight_decay: AdamW's, towards the pretrained weights; token vectors have none, as zero means nothing for them.
@@ -121,11 +121,11 @@ class Engine:
         self._fast = {
             path: module
             for path, module in modules.items()
-            if isinstance(module, nn.Linear) and isinstance(adapters[path], SpectralAdditive)
+            if isinstance(module, nn.Linear) and type(adapters[path]) in LAYERS
         }
         self._generic = {path: adapter for path, adapter in adapters.items() if path not in self._fast}
-        additive = {path: adapters[path] for path in self._fast}
-        self._factors = Factors(additive, self.flat.vector, self.flat.offsets, weight.dtype) if additive else None
+        fast = {path: adapters[path] for path in self._fast}
+        self._factors = Factors(fast, self.flat.vector, self.flat.offsets, weight.dtype) if fast else None
         self._attachment: Attachment | None = None
         self._replaced: dict[nn.Module, Any] = {}
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from spectral_diffusion.adapters import holds_columns
 from spectral_diffusion.config import Config, TrainingConfig
 from spectral_diffusion.diffusion.base import Base, target_modules
 from spectral_diffusion.diffusion.column_energy import column_energy
@@ -48,7 +49,7 @@ class BaseFacts(BaseModel):
         step_fits_memory: Whether it could be taken; if not its time is a guess.
         seconds_a_sampling_step: One denoising step at native size, under guidance.
         seconds_to_decode, seconds_to_encode: One picture of native size, from latents and to them.
-        seconds_to_decompose: The adapted weights, once for a base.
+        seconds_to_decompose: The adapted weights, once for a base, where the method holds columns.
         seconds_to_prepare: From the start of a training to its first step, roughly.
     """
 
@@ -202,7 +203,8 @@ def preparation_seconds(facts: BaseFacts, training: TrainingConfig, concepts: in
         + _PHOTOGRAPHS * _MASK_SECONDS
         + priors * _PRIOR_STEPS * facts.seconds_a_sampling_step
     )
-    return facts.seconds_to_decompose + companions * companion + concepts * each
+    decomposing = facts.seconds_to_decompose if holds_columns(training.method) else 0.0
+    return decomposing + companions * companion + concepts * each
 
 
 class _Memory(NamedTuple):

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from spectral_diffusion.adapters import Adapter, TokenInfo
 from spectral_diffusion.diffusion.checkpoints import read_recipe, recipe_of, warn
 from spectral_diffusion.errors import AdapterFileError, InputError
-from spectral_diffusion.spectrum import ColumnSlot
 
 _OF_THE_CONCEPT = ("photographs", "description")
 
@@ -20,14 +19,14 @@ class Aim:
 
     Args:
         path: Its file.
-        slot: Its columns.
+        columns: Which it owns, in words.
         fingerprints: Of its base.
         tokens: Its tokens.
         noted: What it notes of its training.
     """
 
     path: Path
-    slot: ColumnSlot
+    columns: str
     fingerprints: Mapping[str, str]
     tokens: Mapping[str, TokenInfo]
     noted: Mapping[str, Any]
@@ -35,8 +34,8 @@ class Aim:
     def differences(self, adapter: Adapter) -> list[str]:
         """What an adapter has otherwise, in words for people; what cannot change a training's end does not count."""
         here, there = recipe_of(self.noted), recipe_of(adapter.training)
-        here |= {"slot": str(self.slot), "base": dict(self.fingerprints), "tokens": dict(self.tokens)}
-        there |= {"slot": str(adapter.slot), "base": adapter.fingerprints, "tokens": adapter.tokens}
+        here |= {"slot": self.columns, "base": dict(self.fingerprints), "tokens": dict(self.tokens)}
+        there |= {"slot": adapter.columns, "base": adapter.fingerprints, "tokens": adapter.tokens}
         return [
             f"{key}: {here.get(key)}, there {there.get(key)}"
             for key in sorted({*here, *there})

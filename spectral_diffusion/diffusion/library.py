@@ -274,6 +274,8 @@ def _claim(workspace: Workspace, fused: FusedAdapter) -> tuple[str, ...]:
     notes = []
     for part in fused.parts:
         claim = Claim.of(part.adapter)
+        if claim is None:
+            continue
         try:
             _claim_one(Ledger(workspace.ledger_path), claim)
         except InputError as error:
@@ -302,18 +304,19 @@ def _claim_one(ledger: Ledger, claim: Claim) -> None:
 def _release(workspace: Workspace, parts: Sequence[PartSummary]) -> tuple[str, ...]:
     """Free the columns of concepts that no file of the workspace holds any more, finished, fused or half-trained."""
     ledger = Ledger(workspace.ledger_path)
-    kept = [(part.name, part.slot, part.fingerprints) for one in list_adapters(workspace) for part in one.parts]
+    kept: list[Claim | None] = [Claim.of_part(part) for one in list_adapters(workspace) for part in one.parts]
     for path in sorted((workspace.adapters / CHECKPOINTS).glob(f"*{SUFFIX}")):
         with suppress(InputError):
-            claim = read_claim(path)
-            kept.append((claim.concept, claim.slot, claim.fingerprints))
+            kept.append(read_claim(path))
     notes = []
     for part in parts:
         for claim in ledger.holders():
             is_its = claim.concept == part.name and claim.slot == part.slot and claim.on_base(part.fingerprints)
             if is_its and not any(
-                name == part.name and slot == part.slot and claim.on_base(fingerprints)
-                for name, slot, fingerprints in kept
+                other is not None
+                and (other.concept, other.slot) == (part.name, part.slot)
+                and claim.on_base(other.fingerprints)
+                for other in kept
             ):
                 ledger.give_back(part.name, claim.fingerprints, None)
                 notes.append(f"{claim.slot} of {claim.base} are free again")

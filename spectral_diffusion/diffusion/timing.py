@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from spectral_diffusion.adapters import METHODS
+from spectral_diffusion.adapters import METHODS, FreeAdapter, WeightAdapter
 from spectral_diffusion.config import TrainingConfig
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
@@ -133,9 +133,12 @@ def _step_seconds(base: Base, config: TrainingConfig, modules: Mapping[str, nn.M
 def _engine(base: Base, config: TrainingConfig, modules: Mapping[str, nn.Module]) -> Engine:
     """What a training would train, but for the values."""
     method = METHODS[config.method]
-    adapters = {}
+    adapters: dict[str, WeightAdapter] = {}
     for path, module in modules.items():
         rows, columns = flat_weight(module).shape
+        if issubclass(method, FreeAdapter):
+            adapters[path] = method.create((rows, columns), config.rank, torch.Generator()).to(base.device)
+            continue
         rank = min(config.rank, rows, columns)
         noise = Spectrum(*(torch.rand(shape) / 100 for shape in ((rows, rank), (rank,), (rank, columns))))
         adapters[path] = method.create(

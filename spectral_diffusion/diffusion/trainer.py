@@ -1,14 +1,15 @@
-"""Training concepts: photographs in, one adapter file a concept out, each in its own slot of columns."""
+"""Training concepts: photographs in, one adapter file a concept out, each in its own slot if its method has columns."""
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.adapters import Adapter, holds_columns
+from spectral_diffusion.adapters.base import refuse_slot
 from spectral_diffusion.adapters.summary import read_summary
 from spectral_diffusion.config import Config, TrainingConfig
 from spectral_diffusion.diffusion.base import Base, capacity, target_modules
@@ -18,6 +19,7 @@ from spectral_diffusion.diffusion.checkpoints import (
     adapter_path,
     checkpoint_path,
     read_claim,
+    read_owner,
 )
 from spectral_diffusion.diffusion.dataset import Concept, caption_of
 from spectral_diffusion.diffusion.interruption import TrainingInterrupted
@@ -58,9 +60,9 @@ def train_concepts(
 ) -> list[Adapter]:
     """Train one adapter a concept, one after another, each in its own slot, and save it as `out/<name>.safetensors`.
 
-    All slots are claimed before the first step. A concept that fails gives its newly claimed slot back unless a
-    checkpoint (`out/checkpoints/<name>.safetensors`) is there to go on from. Ctrl-C ends after the step it falls into,
-    with a checkpoint; while the finished adapter is written, after that.
+    All slots are claimed before the first step; a method without columns claims none. A concept that fails gives its
+    newly claimed slot back unless a checkpoint (`out/checkpoints/<name>.safetensors`) is there to go on from. Ctrl-C
+    ends after the step it falls into, with a checkpoint; while the finished adapter is written, after that.
 
     A training that was killed at any moment, and is called again with `resume="auto"`, ends with the files of one that
     was not, byte for byte.
@@ -72,7 +74,8 @@ def train_concepts(
         ledger: Where slots are claimed.
         on_step: Told after every step.
         out: Folder of the adapter files.
-        slot: Number of the first concept's slot, the next ones follow; or each one's own or the first free one.
+        slot: Number of the first concept's slot, the next ones follow; or each one's own or the first free one. It
+            must be "auto" for a method without columns.
         resume: Go on from checkpoints, in their slots; concepts that were finished from the same photographs by the
             same recipe are left as they are. Steps and rates may be others than before; what is trained, the
             photographs, the batch size and the seed may not. "auto" is for whoever repeats one call until it is done:
@@ -91,7 +94,7 @@ def train_concepts(
     Raises:
         InputError: Concepts collide, with each other or with what lies in `out` already; a caption names an unknown
             token; a folder cannot be written to; there is nothing to resume, a checkpoint is damaged or of another
-            training, or a concept is finished by another recipe.
+            training, or a concept is finished by another recipe; or a slot for a method without columns.
         DiskFullError: The disk is full. What was written before is whole: free some space and resume.
         SlotError: No slot is free, the one asked for is taken, or another concept of that name holds one.
         TrainingError: The loss is not finite; the last good checkpoint, if there was one, is kept.
@@ -101,6 +104,7 @@ def train_concepts(
         TrainingWarning: An adapter of other photographs will be replaced; or see `resume`.
     """
     out, training = Path(out), config.training
+    refuse_slot(training.method, slot)
     _check(training, base, concepts, out)
     components = ("unet", "text_encoder") if training.train_text_encoder else ("unet",)
     modules = target_modules(base, components, training.targets)
@@ -112,13 +116,16 @@ def train_concepts(
         sweep_stale(out / FOLDER, checkpoint_path(out, concept).name)
         sweep_stale(out / "samples" / concept.name)
     adapters: list[Adapter] = []
-    slots_there = capacity(modules, training.rank)
-    held = [*claims_in(out), *in_files]
-    with _claimed(ledger, base, concepts, training.rank, slots_there, slot, out, resume, held) as slots:
+    if holds_columns(training.method):
+        held, slots_there = [*claims_in(out), *in_files], capacity(modules, training.rank)
+        columns = _claimed(ledger, base, concepts, training.rank, slots_there, slot, out, resume, held)
+    else:
+        columns = nullcontext([None] * len(concepts))
+    with columns as slots:
         # All are made before the first is trained: what is wrong with the last one costs nobody's hours.
         runs = [
-            Training(training, base, concept, columns, modules, out, on_step, draw_samples, should_stop)
-            for concept, columns in zip(concepts, slots, strict=True)
+            Training(training, base, concept, its, modules, out, on_step, draw_samples, should_stop)
+            for concept, its in zip(concepts, slots, strict=True)
         ]
         finished = [run.finished(resume) if resume else None for run in runs]
         for run, adapter in zip(runs, finished, strict=True):
@@ -187,17 +194,7 @@ def claims_in(folder: Path) -> list[Claim]:
     found = []
     for path in sorted(folder.glob("[!.]*.safetensors")):
         with suppress(InputError):
-            found += [
-                Claim(
-                    concept=part.name,
-                    base=part.base_name,
-                    fingerprints=part.fingerprints,
-                    start=part.slot.start,
-                    width=part.slot.width,
-                    token=next(iter(part.tokens), None),
-                )
-                for part in read_summary(path)
-            ]
+            found += [claim for part in read_summary(path) if (claim := Claim.of_part(part)) is not None]
     return found
 
 
@@ -213,9 +210,10 @@ def _kept_slot(out: Path, concept: Concept, width: int) -> int | Literal["auto"]
 def _half_trained(out: Path, concept: Concept) -> ColumnSlot | None:
     """The columns that a checkpoint holds, if there is one to go on from."""
     try:
-        return read_claim(checkpoint_path(out, concept)).slot
+        claim = read_claim(checkpoint_path(out, concept))
     except InputError:
         return None
+    return None if claim is None else claim.slot
 
 
 def _check(config: TrainingConfig, base: Base, concepts: Sequence[Concept], out: Path) -> None:
@@ -272,8 +270,8 @@ def check_place(out: Path, concept: Concept, base: Base) -> None:
         tokens = [token for part in parts for token in part.adapter.tokens]
         found[path] = tokens, parts[0].adapter.base_name, parts[0].adapter.fingerprints
     with suppress(InputError):
-        path, claim = checkpoint_path(out, concept), read_claim(checkpoint_path(out, concept))
-        found[path] = [token for token in (claim.token,) if token], claim.base, claim.fingerprints
+        path, owner = checkpoint_path(out, concept), read_owner(checkpoint_path(out, concept))
+        found[path] = [token for token in (owner.token,) if token], owner.base, owner.fingerprints
     for path, (tokens, name, fingerprints) in found.items():
         differing = [part for part, digest in fingerprints.items() if base.fingerprints.get(part) != digest]
         if differing:

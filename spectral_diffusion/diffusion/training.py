@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import nn
 
-from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
+from spectral_diffusion.adapters import METHODS, Adapter, FreeAdapter, TokenInfo, WeightAdapter
+from spectral_diffusion.adapters.adapter import tell_columns
 from spectral_diffusion.config import TrainingConfig
 from spectral_diffusion.diffusion.accelerated import accelerated
 from spectral_diffusion.diffusion.base import Base, capacity
@@ -31,14 +32,14 @@ from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Eng
 from spectral_diffusion.diffusion.finished import Aim, find_finished, tell_what_is_replaced
 from spectral_diffusion.diffusion.interruption import Interruption
 from spectral_diffusion.diffusion.learner import Learner
-from spectral_diffusion.diffusion.material import Material, prepare
+from spectral_diffusion.diffusion.material import Material, prepare, step_generator
 from spectral_diffusion.diffusion.objective import rate_factor
 from spectral_diffusion.diffusion.prompts import word_vectors
 from spectral_diffusion.diffusion.spectra import spectra
-from spectral_diffusion.diffusion.targets import cross_attention_paths
+from spectral_diffusion.diffusion.targets import cross_attention_paths, flat_weight
 from spectral_diffusion.errors import AdapterFileError, InputError, TrainingError
 from spectral_diffusion.images import save_png
-from spectral_diffusion.ledger import Claim
+from spectral_diffusion.ledger import Claim, Owner
 from spectral_diffusion.spectrum import ColumnSlot, take_slot
 
 Resume = bool | Literal["auto"]
@@ -69,13 +70,13 @@ class StepReport:
 
 
 class Training:
-    """The training of one concept in one slot, from its photographs to its adapter file.
+    """The training of one concept, in one slot if its method has columns, from its photographs to its adapter file.
 
     Args:
         config: The recipe.
         base: The model.
         concept: What to learn.
-        slot: The columns it owns.
+        slot: The columns it owns; None where the method holds none.
         modules: The weights to adapt, by path.
         out: Folder of the adapter file.
         on_step: Told after every step.
@@ -91,7 +92,7 @@ class Training:
         config: TrainingConfig,
         base: Base,
         concept: Concept,
-        slot: ColumnSlot,
+        slot: ColumnSlot | None,
         modules: dict[str, nn.Module],
         out: Path,
         on_step: Callable[[StepReport], None] | None = None,
@@ -110,7 +111,7 @@ class Training:
         }
         self.vectors = word_vectors(base, concept.words, config.vectors_per_token)
         tokens = {concept.token: TokenInfo(class_word=concept.class_word, vectors=len(self.vectors))}
-        self.aim = Aim(adapter_path(out, concept), slot, base.fingerprints, tokens, noted)
+        self.aim = Aim(adapter_path(out, concept), tell_columns(config.method, slot), base.fingerprints, tokens, noted)
         self.recipe = recipe_of(noted)
         self.step = 0
         self.interrupted = False
@@ -175,18 +176,12 @@ class Training:
 
     def _learner(self) -> Learner:
         config, base = self.config, self.base
-        columns = spectra(base, self.modules, self.slot.stop, on_module=lambda *_: self._check_wish())
-        method = METHODS[config.method]
-        adapters = {
-            path: method.create(take_slot(columns[path], self.slot), train_singular_values=config.train_singular_values)
-            for path in self.modules
-        }
         vectors = self.vectors.to(base.device, copy=True)
         if config.layerwise_tokens:
             vectors = vectors.repeat(len(cross_attention_paths(base.unet)), 1, 1)
         engine = Engine(
             base.components,
-            adapters,
+            self._begun(),
             {self.concept.token: nn.Parameter(vectors)},
             {
                 "unet": config.learning_rates.unet,
@@ -197,6 +192,25 @@ class Training:
             weight_decay=config.weight_decay,
         )
         return Learner(config, base, self.concept.name, engine)
+
+    def _begun(self) -> dict[str, WeightAdapter]:
+        """What is trained, as it is before the first step; the same for the same seed and concept."""
+        config, method = self.config, METHODS[self.config.method]
+        if issubclass(method, FreeAdapter):
+            begun: dict[str, WeightAdapter] = {}
+            for path, module in self.modules.items():
+                rows, columns = flat_weight(module).shape
+                generator = step_generator(config.seed, self.concept.name, "adapter", path)
+                begun[path] = method.create((rows, columns), config.rank, generator).to(self.base.device)
+            return begun
+        assert self.slot is not None, f"{config.method} holds columns"
+        spectrum = spectra(self.base, self.modules, self.slot.stop, on_module=lambda *_: self._check_wish())
+        return {
+            path: method.create(
+                take_slot(spectrum[path], self.slot), train_singular_values=config.train_singular_values
+            )
+            for path in self.modules
+        }
 
     def _loop(self, material: Material, accelerator: Accelerator, interruption: Interruption) -> None:
         seconds_a_step: float | None = None
@@ -270,16 +284,21 @@ class Training:
             self.on_step(StepReport(self.step, self.config.steps, loss, 1 / seconds_a_step, left, self.concept.name))
 
     def _save_checkpoint(self) -> None:
-        claim = Claim(
-            concept=self.concept.name,
-            base=self.base.name,
-            fingerprints=dict(self.base.fingerprints),
+        Checkpoint(self.step, self._owner(), self.identity, self.recipe, self.engine.state()).save(self.checkpoint_path)
+
+    def _owner(self) -> Owner:
+        name, base, fingerprints = self.concept.name, self.base.name, dict(self.base.fingerprints)
+        if self.slot is None:
+            return Owner(concept=name, base=base, fingerprints=fingerprints, token=self.concept.token)
+        return Claim(
+            concept=name,
+            base=base,
+            fingerprints=fingerprints,
+            token=self.concept.token,
             start=self.slot.start,
             width=self.slot.width,
-            token=self.concept.token,
             capacity=capacity(self.modules, self.slot.width),
         )
-        Checkpoint(self.step, claim, self.identity, self.recipe, self.engine.state()).save(self.checkpoint_path)
 
     def _draw_samples(self, draw: DrawSamples) -> None:
         for number, image in enumerate(draw(self._adapter())):

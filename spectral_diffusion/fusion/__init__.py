@@ -159,7 +159,7 @@ def _check_disjoint(fused: FusedAdapter, on_overlap: Literal["refuse", "warn"]) 
         if shared[i, j] > OVERLAP_TOLERANCE:
             module = max(fused.overlaps, key=lambda module: fused.overlaps[module][i, j].item())
             fault = SlotError(
-                f"{one.name} ({one.slot}) and {other.name} ({other.slot}) share columns: "
+                f"{one.name} ({one.columns}) and {other.name} ({other.columns}) share columns: "
                 f"overlap {shared[i, j]:.2f} of 1 in {module}",
                 "train one of them again in a slot of its own",
             )

@@ -102,8 +102,8 @@ class FusedAdapter(BaseModel):
                 owners[token] = part.adapter.name
         shapes: dict[str, tuple[int, int]] = {}
         for part in self.parts:
-            for module, held in part.adapter.modules.items():
-                shape = (held["U"].shape[0], held["V"].shape[0])
+            for module in part.adapter.modules:
+                shape = part.adapter.shape(module)
                 if shapes.setdefault(module, shape) != shape:
                     raise BaseMismatchError(
                         f"{part.adapter.name} changes {module} of shape {shape}, and an adapter before it of shape "
@@ -134,7 +134,7 @@ class FusedAdapter(BaseModel):
 
     @property
     def overlap_matrix(self) -> Tensor:
-        """The largest of `overlaps` over all modules, (parts, parts), symmetric, 1 on the diagonal."""
+        """Largest of `overlaps` over all modules, (parts, parts): symmetric, 1 on the diagonal, or 0 (no columns)."""
         return torch.stack([*self.overlaps.values()]).amax(dim=0)
 
     def low_rank(self, module: str) -> LowRankDelta:

@@ -6,7 +6,7 @@ The paper (section 4.2) pads every concept's factors with zeros outside its slot
 
 which equals `W + sum_i dW_i` exactly where slots are disjoint: `A_i diag(S) B_j^T` vanishes for i != j, as no column
 belongs to both. Where they are not, cross terms appear that nobody trained. So disjointness is measured, on the columns
-themselves.
+themselves. Adapters that hold no columns are added just the same; nothing keeps them apart.
 """
 
 from collections.abc import Sequence
@@ -33,14 +33,16 @@ def measure_overlaps(adapters: Sequence[Adapter]) -> dict[str, Tensor]:
 
     Returns:
         By module (adapters, adapters): the larger of |U_i^T U_j| and |V_i^T V_j|, 0 (disjoint) to 1 (a common column);
-        0 where an adapter does not change the module.
+        0 where an adapter does not change the module, or holds no columns.
     """
     found: dict[str, Tensor] = {}
     for module in dict.fromkeys(module for adapter in adapters for module in adapter.modules):
-        having = [index for index, adapter in enumerate(adapters) if module in adapter.modules]
+        found[module] = torch.zeros(len(adapters), len(adapters))
+        having = [i for i, adapter in enumerate(adapters) if adapter.slot is not None and module in adapter.modules]
+        if not having:
+            continue
         held = [adapters[index].modules[module] for index in having]
         U, V = (overlap(*(tensors[side].float().cpu() for tensors in held)) for side in ("U", "V"))
         rows = torch.tensor(having)
-        found[module] = torch.zeros(len(adapters), len(adapters))
         found[module][rows[:, None], rows] = torch.maximum(U, V)
     return found

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.adapters import METHODS, Adapter, holds_columns
 from spectral_diffusion.adapters.summary import read_summary
 from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.database import Database
 from spectral_diffusion.jobs.job_folder import JobFolder
-from spectral_diffusion.jobs.specs import Spec
+from spectral_diffusion.jobs.specs import Spec, TrainSpec
 from spectral_diffusion.jobs.store import Store
 from spectral_diffusion.ledger import Claim, Ledger
 from spectral_diffusion.workspace import Workspace
@@ -84,7 +84,7 @@ def release_vain(
     Raises:
         InputError: The ledger cannot be read or written.
     """
-    if spec.kind != "train":
+    if spec.kind != "train" or not _claims(spec):
         return
     ledger = ledger_of(folder.store, database, folder.path, spec.home)
     for name in (concept.name for concept in spec.concepts):
@@ -114,14 +114,15 @@ def claim_kept(folder: JobFolder, name: str) -> Claim | None:
         return read_claim(folder.work / FOLDER / f"{name}.safetensors")
     with suppress(InputError):
         (part,) = read_summary(folder.work / f"{name}.safetensors")
-        return Claim(
-            concept=part.name,
-            base=part.base_name,
-            fingerprints=part.fingerprints,
-            start=part.slot.start,
-            width=part.slot.width,
-        )
+        return Claim.of_part(part)
     return None
+
+
+def _claims(spec: TrainSpec) -> bool:
+    """Whether a training holds columns at all; what its concepts hold otherwise is not its own to free."""
+    training = spec.config.get("training")
+    method = training.get("method") if isinstance(training, dict) else None
+    return not isinstance(method, str) or method not in METHODS or holds_columns(method)
 
 
 def _claim_of(store: Store, name: str, scratch: Path) -> Claim | None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from spectral_diffusion.adapters.base import refuse_slot
 from spectral_diffusion.archives import unpack
 from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.dataset import MASK_SUFFIX, Concept, load_concept
@@ -60,8 +61,10 @@ def train_spec(
         out: Folder of the adapter files; by default the workspace's.
 
     Raises:
-        InputError: Two concepts have one name; `out` is outside the workspace; or the store cannot be written to.
+        InputError: Two concepts have one name; `out` is outside the workspace; a slot for a method without columns; or
+            the store cannot be written to.
     """
+    refuse_slot(config.training.method, slot)
     place = store.place(workspace, out or workspace.adapters)
     return build_spec(
         "train",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from spectral_diffusion.adapters.adapter import slot_values
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.pipeline import GeneratedImage, generate, read_settings, save_generated
 from spectral_diffusion.diffusion.samples import sampler
@@ -111,7 +112,7 @@ def _train(spec: TrainSpec, tools: Tools) -> Outcome:
                 {
                     "name": adapter.name,
                     "tokens": list(adapter.tokens),
-                    "slot": {"start": adapter.slot.start, "width": adapter.slot.width},
+                    "slot": slot_values(adapter.slot),
                     "file": f"{spec.out}/{name}",
                 }
                 for adapter, name in zip(adapters, names, strict=True)

@@ -101,7 +101,8 @@ def build(shell: Shell, recipe: gr.Radio) -> Advanced:
                 value=training.method,
                 label="Method",
                 elem_id=shell.hint(
-                    "train-method", "spectral adds to the singular vectors of a slot; rotation turns them."
+                    "train-method",
+                    "spectral adds to the singular vectors of a slot; rotation turns them; lora has no slot at all.",
                 ),
             )
             rate = gr.Number(

@@ -64,15 +64,16 @@ def assign(desk: Desk, concept: str, slot: int | Literal["auto"]) -> ColumnSlot:
 
 
 def assign_all(desk: Desk) -> Given:
-    """A slot for every concept that has none, the first free ones.
+    """A slot for every concept that has none and is not trained without, the first free ones.
 
     Raises:
         SlotError: No slot is free.
         InputError: See `read_board`. Nothing was reserved then.
     """
     board, given = read_board(desk), dict[str, ColumnSlot]()
+    needless = board.training | {one.concept for one in board.columnless}
     for concept in board.without:
-        if concept in board.training:
+        if concept in needless:
             continue
         try:
             given[concept] = assign(desk, concept, "auto")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from spectral_diffusion.adapters.summary import PartSummary
 from spectral_diffusion.diffusion.checkpoints import FOLDER, read_claim
 from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.errors import InputError, SlotError
@@ -55,6 +56,23 @@ class Holding:
 
 
 @dataclass(frozen=True)
+class Columnless:
+    """A concept that is trained on this model by a method that holds no columns.
+
+    Args:
+        concept: Its name.
+        columns: That it holds none, in words.
+        files: The adapter files.
+        token: The concept's token.
+    """
+
+    concept: str
+    columns: str
+    files: tuple[str, ...]
+    token: str | None = None
+
+
+@dataclass(frozen=True)
 class Board:
     """The columns of the model as they are now.
 
@@ -63,6 +81,7 @@ class Board:
         rank: Columns a slot, by the recipe.
         holdings: Who holds what, by column.
         without: Names of the concepts that hold nothing.
+        columnless: Who is trained without columns; some of `without`, and some that have no photographs here.
         elsewhere: Names of the bases, other than this one, on which columns are held.
         training: Names of the concepts whose training waits or runs; one that has just been queued holds nothing yet.
     """
@@ -72,6 +91,7 @@ class Board:
     holdings: tuple[Holding, ...]
     without: tuple[str, ...]
     elsewhere: tuple[str, ...]
+    columnless: tuple[Columnless, ...] = ()
     training: frozenset[str] = frozenset()
 
     @property
@@ -131,6 +151,9 @@ class Board:
                 for holding in self.holdings
             ],
             "without": list(self.without),
+            "columnless": [
+                {"concept": one.concept, "columns": one.columns, "files": list(one.files)} for one in self.columnless
+            ],
         }
 
 
@@ -171,6 +194,7 @@ def read_board(desk: Desk) -> Board:
         rank=desk.studio.config.training.rank,
         holdings=tuple(sorted(holdings, key=lambda holding: (holding.slot.start, holding.concept))),
         without=tuple(dict.fromkeys(c.name for c in list_concepts(desk.workspace) if c.name not in having)),
+        columnless=_columnless(desk, facts.fingerprints),
         elsewhere=tuple(sorted({claim.base for claim in claims if claim not in here})),
         training=frozenset(training),
     )
@@ -198,19 +222,36 @@ def _in_files(
     """The columns that adapter files change, each with the files and with the token there."""
     held: dict[tuple[str, ColumnSlot], list[str]] = {}
     tokens: dict[tuple[str, ColumnSlot], str] = {}
+    for file_name, part in _parts_here(desk, fingerprints):
+        if part.slot is not None:
+            held.setdefault((part.name, part.slot), []).append(file_name)
+            for token in part.tokens:
+                tokens.setdefault((part.name, part.slot), token)
+    return held, tokens
+
+
+def _columnless(desk: Desk, fingerprints: Mapping[str, str]) -> tuple[Columnless, ...]:
+    found: dict[tuple[str, str], Columnless] = {}
+    for file_name, part in _parts_here(desk, fingerprints):
+        if part.slot is None:
+            first = Columnless(part.name, part.columns, (), next(iter(part.tokens), None))
+            known = found.get((part.name, part.columns), first)
+            found[part.name, part.columns] = replace(known, files=(*known.files, file_name))
+    return tuple(sorted(found.values(), key=lambda one: (one.concept, one.columns)))
+
+
+def _parts_here(desk: Desk, fingerprints: Mapping[str, str]) -> Iterator[tuple[str, PartSummary]]:
+    """Every concept of every adapter file of this model, with the file's name."""
     # Fusing may rename tokens: what a file of one concept says of its token counts more.
     for summary in sorted(desk.adapters(), key=lambda summary: summary.is_fused):
         for part in () if summary.fault else summary.parts:
             if any(fingerprints.get(component) == digest for component, digest in part.fingerprints.items()):
-                held.setdefault((part.name, part.slot), []).append(summary.file_name)
-                for token in part.tokens:
-                    tokens.setdefault((part.name, part.slot), token)
-    return held, tokens
+                yield summary.file_name, part
 
 
 def _half_trained(desk: Desk, fingerprints: Mapping[str, str]) -> Iterator[tuple[str, ColumnSlot]]:
     for path in sorted((desk.workspace.adapters / FOLDER).glob("*.safetensors")):
         with suppress(InputError):
             claim = read_claim(path)
-            if claim.on_base(fingerprints):
+            if claim is not None and claim.on_base(fingerprints):
                 yield claim.concept, claim.slot

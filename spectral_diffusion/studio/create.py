@@ -242,7 +242,9 @@ def _after_ticking(desk: Desk, value: Any) -> tuple[str, list[str]]:
     except InputError as error:
         return _note(f"These cannot be fused: {error.what}. {sentence(on_the_page(error.remedy))}."), prompts
     parts = fusion.fused.parts
-    slots = ", ".join(f"{part.adapter.name} in {part.adapter.slot}" for part in parts)
+    slots = ", ".join(
+        f"{part.adapter.name} {'with' if part.adapter.slot is None else 'in'} {part.adapter.columns}" for part in parts
+    )
     text = f"Fused in {fusion.milliseconds:.0f} ms: {slots}." if len(parts) > 1 else f"{slots}."
     return _note(text), prompts
 

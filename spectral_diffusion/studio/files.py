@@ -221,7 +221,7 @@ def adapters(desk: Desk) -> list[dict[str, Any]]:
             "file": summary.file_name,
             "concepts": list(summary.names),
             "tokens": list(summary.tokens),
-            "slots": [str(part.slot) for part in summary.parts],
+            "slots": [part.columns for part in summary.parts],
             "base": summary.base_name,
             "size_bytes": summary.size_bytes,
             "fused": summary.is_fused,

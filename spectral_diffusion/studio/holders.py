@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectral_diffusion.errors import InputError
-from spectral_diffusion.studio.board import Board, Holding, lost
+from spectral_diffusion.studio.board import Board, Columnless, Holding, lost
 from spectral_diffusion.studio.parts.strip import STATE_CSS, hue_numbers
 
 if TYPE_CHECKING:
@@ -130,10 +130,11 @@ def room_html(board: Board) -> str:
 
 def table_html(board: Board) -> str:
     """Who holds which columns, as a table."""
-    if not board.holdings:
+    if not board.holdings and not board.columnless:
         return '<p class="hint">Nobody holds a slot yet.</p>'
     hues = hue_numbers(board)
     rows = "".join(_row(board, holding, hues[holding.concept]) for holding in board.holdings)
+    rows += "".join(_columnless_row(one, hues[one.concept]) for one in board.columnless)
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Concept", "Slot", "Columns", "Energy", "State"))
     return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
@@ -153,6 +154,16 @@ def _row(board: Board, holding: Holding, hue: int) -> str:
         f"<td>{slot.start // board.rank if aligned else f'{slot.width} wide'}</td>"
         f"<td>{slot.start}-{slot.stop - 1}</td>"
         f"<td>{percent(energy)}</td>"
+        f'<td class="words">{html.escape(state)}</td></tr>'
+    )
+
+
+def _columnless_row(one: Columnless, hue: int) -> str:
+    token = f" {html.escape(one.token)}" if one.token else ""
+    state = f"trained: {', '.join(one.files)}"
+    return (
+        f'<tr><th scope="row"><span class="swatch hue-{hue} trained"></span>{html.escape(one.concept)}'
+        f'<span class="hint">{token}</span></th><td>-</td><td>{html.escape(one.columns)}</td><td>-</td>'
         f'<td class="words">{html.escape(state)}</td></tr>'
     )
 

@@ -56,7 +56,7 @@ def about_recipe(config: Config, facts: "BaseFacts | None", pace: float | None =
         )
         takes_drawing = f": about {duration(seconds)} a picture"
         takes_training = f": about {duration(training_seconds(facts, config, 1, pace))} a concept"
-    method = {"spectral": "additive", "rotation": "rotational"}[training.method]
+    method = {"spectral": "additive", "rotation": "rotational", "lora": "no columns"}[training.method]
     return {
         "Sampler": f"{_SAMPLERS.get(drawing.sampler, drawing.sampler)}, {drawing.steps} steps{takes_drawing}",
         "Guidance": f"{drawing.guidance_scale:g}",

@@ -153,7 +153,7 @@ def build(shell: Shell, tab: gr.Tab) -> None:
 def given_words(given: Given) -> str:
     """What is said when everybody was to have a slot: who has which now, and why others have none."""
     if given.fault is None and not given.slots:
-        return "Every concept has a slot already."
+        return "Every concept that needs a slot has one already."
     told = ", ".join(f"{name} has {slot} now" for name, slot in given.slots.items())
     return f"{told}." if given.fault is None else f"{told}. No more were given: {in_page_words(given.fault)}."
 

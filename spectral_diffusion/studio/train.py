@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from spectral_diffusion.adapters import holds_columns
+from spectral_diffusion.adapters.adapter import tell_columns
 from spectral_diffusion.diffusion.gallery import list_concepts
 from spectral_diffusion.errors import InputError
 from spectral_diffusion.jobs.queue import Job
@@ -165,6 +167,8 @@ def foresee(desk: Desk, chosen: Any, recipe: Any, *values: Any) -> str:
     said += _note(f"{sentence(describe_recipe(plan.config))}.")
     if slots:
         said += _note("; ".join(f"{name} in {slot}" for name, slot in slots.items()) + ".")
+    if not holds_columns(plan.config.training.method):
+        said += _note(f"{sentence(tell_columns(plan.config.training.method, None))}: no slot is taken.")
     if plan.replaced:
         which = "its adapter is" if len(plan.replaced) == 1 else "their adapters are"
         said += _note(f"Trained already: {', '.join(plan.replaced)}; {which} replaced when this training ends.")

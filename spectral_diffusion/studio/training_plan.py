@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from spectral_diffusion.adapters import holds_columns
+from spectral_diffusion.adapters.base import refuse_slot
 from spectral_diffusion.config import DEFAULT_BASE, Config
 from spectral_diffusion.diffusion.dataset import load_concept
 from spectral_diffusion.diffusion.facts import training_seconds
@@ -91,12 +93,15 @@ class TrainingPlan:
         return Estimate(training_seconds(facts, self.config, len(self.concepts), pace), basis)
 
     def slots(self, desk: Desk) -> dict[str, ColumnSlot] | None:
-        """The columns that each concept would get now; None as long as nobody knows the base.
+        """The columns that each concept would get now, if the method holds any; None as long as nobody knows the base.
 
         Raises:
             SlotError: One is taken or does not exist, or none is free.
-            InputError: The ledger cannot be read.
+            InputError: The ledger cannot be read; or a slot was asked for, and the method holds no columns.
         """
+        refuse_slot(self.config.training.method, self.slot)
+        if not holds_columns(self.config.training.method):
+            return {}
         facts = desk.studio.facts
         if facts is None:
             return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
+from spectral_diffusion.adapters import METHODS, Adapter, ColumnAdapter, TokenInfo, WeightAdapter
 from spectral_diffusion.spectrum import ColumnSlot, decompose, take_slot
 
 FINGERPRINTS = {"unet": "a" * 64}
@@ -33,12 +33,19 @@ def make_adapter(
     scale: float = 0.5,
     **changes: object,
 ) -> Adapter:
-    """A concept in slot `number`, as if trained: its factors are noise of the given scale."""
-    slot = ColumnSlot(number * rank, rank)
+    """A concept as if trained, its factors noise of the given scale: in slot `number`, if its method holds columns."""
+    kind = METHODS[method]
+    slot = ColumnSlot(number * rank, rank) if issubclass(kind, ColumnAdapter) else None
     modules: dict[str, dict[str, Tensor]] = {}
     for index, (module, weight) in enumerate((weights or base_weights()).items()):
-        columns = take_slot(decompose(weight, slot.stop), slot)
-        adapter = METHODS[method].create(columns, train_singular_values=train_singular_values)
+        adapter: WeightAdapter
+        if issubclass(kind, ColumnAdapter):
+            assert slot is not None
+            columns = take_slot(decompose(weight, slot.stop), slot)
+            adapter = kind.create(columns, train_singular_values=train_singular_values)
+        else:
+            rows, inside = weight.shape
+            adapter = kind.create((rows, inside), rank, torch.Generator().manual_seed(index)).to(weight.dtype)
         for turn, parameter in enumerate(adapter.parameters()):
             parameter.data += normal(1000 * number + 10 * index + turn, *parameter.shape, scale=scale).to(parameter)
         modules[module] = adapter.tensors()

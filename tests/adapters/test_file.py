@@ -332,7 +332,7 @@ def test_a_newer_format_asks_for_an_update(path: Path) -> None:
         (lambda header, tensors: header.update(slot=7), "slot"),
         (
             lambda header, tensors: header.update(method="lora9000"),
-            "method 'lora9000' is not one of rotation, spectral",
+            "method 'lora9000' is not one of lora, rotation, spectral",
         ),
         (lambda header, tensors: header.update(method="rotation"), "lacks R_u, R_v"),
         (lambda header, tensors: header.update(fingerprints={"text_encoder": "a"}), "no fingerprint"),

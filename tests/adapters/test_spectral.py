@@ -1,4 +1,4 @@
-"""Laws of the paper's two adapters behind the seam."""
+"""Laws of the paper's two adapters behind the seam, and of every method where they are the same."""
 
 import pytest
 import torch
@@ -6,18 +6,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from spectral_diffusion.adapters import METHODS, SpectralAdditive, SpectralRotation, WeightAdapter
+from spectral_diffusion.adapters import (
+    METHODS,
+    ColumnAdapter,
+    FreeAdapter,
+    SpectralAdditive,
+    SpectralRotation,
+    WeightAdapter,
+)
 from spectral_diffusion.errors import AdapterFileError, InputError
 from spectral_diffusion.spectrum import ColumnSlot, as_matrix, decompose, take_slot
 from tests.adapters.making import normal
 
-methods = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+OWNERS = {name: method for name, method in METHODS.items() if issubclass(method, ColumnAdapter)}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+methods = pytest.mark.parametrize("method", OWNERS.values(), ids=OWNERS.keys())
 with_or_without_c = pytest.mark.parametrize("train_singular_values", [False, True], ids=["", "C"])
 
 
 def trained(method: type[WeightAdapter], weight: torch.Tensor, seed: int = 0, rank: int = 3) -> WeightAdapter:
-    columns = take_slot(decompose(as_matrix(weight), 2 * rank), ColumnSlot(rank, rank))
-    adapter = method.create(columns, train_singular_values=True)
+    matrix, adapter = as_matrix(weight), None
+    if issubclass(method, FreeAdapter):
+        adapter = method.create((matrix.shape[0], matrix.shape[1]), rank, torch.Generator().manual_seed(seed)).to(
+            weight
+        )
+    elif issubclass(method, ColumnAdapter):
+        columns = take_slot(decompose(matrix, 2 * rank), ColumnSlot(rank, rank))
+        adapter = method.create(columns, train_singular_values=True)
+    assert adapter is not None
     for turn, parameter in enumerate(adapter.parameters()):
         parameter.data += normal(seed + turn, *parameter.shape).to(parameter)
     return adapter
@@ -25,7 +41,7 @@ def trained(method: type[WeightAdapter], weight: torch.Tensor, seed: int = 0, ra
 
 @methods
 @with_or_without_c
-def test_zero_factors_change_nothing_and_yet_learn(method: type[WeightAdapter], train_singular_values: bool) -> None:
+def test_zero_factors_change_nothing_and_yet_learn(method: type[ColumnAdapter], train_singular_values: bool) -> None:
     weight = normal(0, 10, 14).float()
     columns = take_slot(decompose(weight, 8), ColumnSlot(4, 4))
     adapter = method.create(columns, train_singular_values=train_singular_values)
@@ -42,7 +58,7 @@ def test_zero_factors_change_nothing_and_yet_learn(method: type[WeightAdapter], 
 @with_or_without_c
 @pytest.mark.parametrize(("out", "inside"), [(10, 14), (32, 9)])
 def test_as_many_numbers_train_as_table_3_says(
-    method: type[WeightAdapter], train_singular_values: bool, out: int, inside: int
+    method: type[ColumnAdapter], train_singular_values: bool, out: int, inside: int
 ) -> None:
     columns = take_slot(decompose(normal(0, out, inside), 4), ColumnSlot(0, 4))
     adapter = method.create(columns, train_singular_values=train_singular_values)
@@ -57,7 +73,7 @@ def test_counts_on_stable_diffusion_are_the_published_ones() -> None:
         shapes += ([(width, width)] * 6 + [(width, 768)] * 2) * blocks
     assert len(shapes) == 176
 
-    def total(method: type[WeightAdapter], rank: int, with_c: bool) -> int:
+    def total(method: type[ColumnAdapter], rank: int, with_c: bool) -> int:
         return sum(method.parameter_count(*shape, rank, train_singular_values=with_c) for shape in shapes)
 
     budgets = {2: 1_760, 4: 6_336, 8: 23_936, 16: 92_928, 24: 206_976, 32: 366_080, 40: 570_240}
@@ -72,7 +88,7 @@ def test_counts_on_stable_diffusion_are_the_published_ones() -> None:
     assert SpectralAdditive.parameter_count(100, 100, 7) == 2 * 100 * 7
 
 
-@methods
+@every_method
 @given(seed=st.integers(0, 2**31))
 def test_tensors_make_the_same_adapter_again(method: type[WeightAdapter], seed: int) -> None:
     weight = normal(seed, 9, 12)
@@ -82,7 +98,7 @@ def test_tensors_make_the_same_adapter_again(method: type[WeightAdapter], seed: 
     assert {name for name, _ in again.named_parameters()} == {name for name, _ in adapter.named_parameters()}
 
 
-@methods
+@every_method
 def test_tensors_are_a_copy_that_later_training_does_not_reach(method: type[WeightAdapter]) -> None:
     adapter = trained(method, normal(0, 9, 12))
     kept = adapter.tensors()
@@ -93,7 +109,7 @@ def test_tensors_are_a_copy_that_later_training_does_not_reach(method: type[Weig
     assert all(torch.equal(kept[name], before[name]) for name in kept)
 
 
-@methods
+@every_method
 def test_a_convolution_s_kernel_keeps_its_shape_and_type(method: type[WeightAdapter]) -> None:
     weight = normal(0, 8, 6, 3, 3).to(torch.bfloat16)
     adapter = trained(method, weight)
@@ -119,8 +135,8 @@ def test_tensors_that_do_not_fit_are_refused(method: type[WeightAdapter], change
         method.from_tensors({name: tensor for name, tensor in tensors.items() if tensor is not None})
 
 
-@methods
-def test_an_adapter_without_columns_is_refused(method: type[WeightAdapter]) -> None:
+@every_method
+def test_an_adapter_of_no_rank_is_refused(method: type[WeightAdapter]) -> None:
     tensors = trained(method, normal(0, 9, 12)).tensors()
     with pytest.raises(AdapterFileError, match="does not fit"):
         method.from_tensors({name: tensor.new_zeros([0] * tensor.ndim) for name, tensor in tensors.items()})
@@ -140,7 +156,7 @@ def test_factor_scale_scales_factors_not_the_change() -> None:
         trained(SpectralRotation, normal(0, 9, 12)).scale_factors(0.5)
 
 
-@methods
+@every_method
 def test_adapters_move_between_types_as_modules_do(method: type[WeightAdapter]) -> None:
     adapter: nn.Module = trained(method, normal(0, 9, 12)).to(torch.float32)
     assert {tensor.dtype for tensor in adapter.state_dict().values()} == {torch.float32}

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import torch
 
-from spectral_diffusion.adapters import METHODS, Adapter, TokenInfo
+from spectral_diffusion.adapters import METHODS, Adapter, ColumnAdapter, TokenInfo, WeightAdapter
 from spectral_diffusion.diffusion.base import Base, fingerprint, target_modules
 from spectral_diffusion.diffusion.spectra import spectra
+from spectral_diffusion.diffusion.targets import flat_weight
 from spectral_diffusion.spectrum import ColumnSlot, take_slot
 
 
@@ -15,6 +16,7 @@ def random_adapter(
     name: str,
     *,
     slot: ColumnSlot | None = None,
+    rank: int = 4,
     method: str = "spectral",
     components: Iterable[str] = ("unet",),
     scale: float = 0.05,
@@ -22,14 +24,21 @@ def random_adapter(
     layers: int | None = None,
     seed: int = 0,
 ) -> Adapter:
-    """A whole adapter of a base, as training would leave it, with the token `<name>`."""
-    slot = slot or ColumnSlot(0, 4)
+    """A whole adapter of a base, as training would leave it, with the token `<name>`; the slot tells the rank."""
+    kind = METHODS[method]
     generator = torch.Generator().manual_seed(seed)
     modules = target_modules(base, tuple(components))
-    columns = spectra(base, modules, slot.stop)
+    begun: dict[str, WeightAdapter] = {}
+    if issubclass(kind, ColumnAdapter):
+        slot = slot or ColumnSlot(0, rank)
+        rank, columns = slot.width, spectra(base, modules, slot.stop)
+        begun |= {path: kind.create(take_slot(columns[path], slot)) for path in modules}
+    else:
+        for path, module in modules.items():
+            rows, inside = flat_weight(module).shape
+            begun[path] = kind.create((rows, inside), rank, generator)
     tensors = {}
-    for path in modules:
-        adapter = METHODS[method].create(take_slot(columns[path], slot))
+    for path, adapter in begun.items():
         for parameter in adapter.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator) * scale
         tensors[path] = adapter.tensors()
@@ -38,7 +47,7 @@ def random_adapter(
     return Adapter(
         name=name,
         method=method,
-        rank=slot.width,
+        rank=rank,
         slot=slot,
         base_name=base.name,
         fingerprints=fingerprint(base),

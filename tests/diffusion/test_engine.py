@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from spectral_diffusion.adapters import METHODS, WeightAdapter
+from spectral_diffusion.adapters import METHODS, ColumnAdapter, WeightAdapter
 from spectral_diffusion.diffusion.engine import EMBEDDINGS, SINGULAR_VALUES, Engine
 from spectral_diffusion.errors import BaseMismatchError
 from spectral_diffusion.spectrum import ColumnSlot, as_matrix, decompose, take_slot
 
 RATES = {"unet": 1e-2, "text_encoder": 3e-3, EMBEDDINGS: 5e-3, SINGULAR_VALUES: 7e-3}
-CASES = [("spectral", False), ("spectral", True), ("rotation", False), ("rotation", True)]
+CASES = [("spectral", False), ("spectral", True), ("rotation", False), ("rotation", True), ("lora", False)]
 
 
 class _Net(nn.Module):
@@ -40,9 +40,13 @@ def _net(dtype: torch.dtype = torch.float64) -> _Net:
 def _adapters(net: nn.Module, method: str, singular: bool, scale: float = 0.1) -> dict[str, WeightAdapter]:
     adapters: dict[str, WeightAdapter] = {}
     for path in ("first", "second", "conv"):
-        weight = net.get_parameter(f"{path}.weight")
-        slot = take_slot(decompose(as_matrix(weight), 6), ColumnSlot(2, 3))
-        adapter = METHODS[method].create(slot, train_singular_values=singular)
+        matrix, kind = as_matrix(net.get_parameter(f"{path}.weight")), METHODS[method]
+        adapter: WeightAdapter
+        if issubclass(kind, ColumnAdapter):
+            slot = take_slot(decompose(matrix, 6), ColumnSlot(2, 3))
+            adapter = kind.create(slot, train_singular_values=singular)
+        else:
+            adapter = kind.create((matrix.shape[0], matrix.shape[1]), 3, torch.Generator()).to(matrix.dtype)
         for parameter in adapter.parameters():
             parameter.data = scale * torch.randn_like(parameter)
         adapters[f"unet.{path}"] = adapter
@@ -122,11 +126,32 @@ def test_steps_equal_adamw_per_parameter_with_clipping(method: str, singular: bo
             torch.testing.assert_close(parameter, reference[path].get_parameter(name), rtol=1e-8, atol=1e-10)
 
 
-def test_a_layer_in_half_precision_keeps_small_updates() -> None:
+@pytest.mark.parametrize("order", [0, 1], ids=["with C first", "with C last"])
+def test_layers_of_several_methods_train_side_by_side(order: int) -> None:
+    net = _net()
+    kinds = [_adapters(net, method, singular) for method, singular in (("spectral", True), ("spectral", False))]
+    lora = _adapters(net, "lora", False)
+    paths = ("unet.first", "unet.second")
+    adapters = {paths[order]: kinds[0][paths[order]], paths[1 - order]: lora[paths[1 - order]]}
+    adapters = {path: adapters[path] for path in paths} | {"unet.conv": kinds[1]["unet.conv"]}
+    reference = _copies(adapters)
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    with Engine({"unet": net}, adapters, {}, RATES, dtype=torch.float64) as engine:
+        engine.begin()
+        net(x).square().sum().backward()
+    _dense(net, reference, x).square().sum().backward()
+    for path, adapter in adapters.items():
+        for name, parameter in adapter.named_parameters():
+            expected = reference[path].get_parameter(name).grad
+            torch.testing.assert_close(parameter.grad, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("method", ["spectral", "lora"])
+def test_a_layer_in_half_precision_keeps_small_updates(method: str) -> None:
     net = _net(torch.bfloat16)
     exact = _net(torch.float32)
     exact.load_state_dict(net.state_dict())
-    adapters = _adapters(exact, "spectral", False, scale=1e-4)
+    adapters = _adapters(exact, method, False, scale=1e-4)
     x = torch.randn(2, 5, 6)
     with torch.no_grad():
         delta = adapters["unet.first"].low_rank()
@@ -141,17 +166,18 @@ def test_a_layer_in_half_precision_keeps_small_updates() -> None:
     assert (shown.float() - change).norm() / change.norm() < 0.01
 
 
-def test_the_base_is_untouched_outside_and_unchanged_inside_with_zero_factors() -> None:
+@pytest.mark.parametrize("method", ["spectral", "lora"])
+def test_the_base_is_untouched_outside_and_unchanged_inside_with_zero_factors(method: str) -> None:
     net = _net(torch.float32)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     x = torch.randn(2, 5, 6)
     plain = net(x)
-    adapters = _adapters(net, "spectral", True)
+    adapters = _adapters(net, method, True)
     with Engine({"unet": net}, adapters, {}, RATES):
         assert not torch.equal(net(x), plain)
     assert torch.equal(net(x), plain)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    with Engine({"unet": net}, _adapters(net, "spectral", True, scale=0.0), {}, RATES):
+    with Engine({"unet": net}, _adapters(net, method, True, scale=0.0), {}, RATES):
         assert torch.equal(net(x), plain)
 
 

@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_diffusion.adapters import Adapter
-from spectral_diffusion.fusion import fuse
+from spectral_diffusion.errors import InputError, SlotError
+from spectral_diffusion.fusion import fuse, load_fused
 from spectral_diffusion.fusion.slots import measure_overlaps, slot_sum
 from spectral_diffusion.spectrum import LowRankDelta, decompose
 from tests.adapters.making import SHAPES, base_weights, make_adapter, normal
@@ -104,3 +106,53 @@ def test_a_column_shared_on_one_side_only_counts(side: str) -> None:
     other.modules["unet.up.to_k"][side][:, 0] = one.modules["unet.up.to_k"][side][:, 1]
     found = measure_overlaps([one, other])
     assert found["unet.up.to_k"][0, 1] > 0.999 and found["unet.down.to_q"][0, 1] < 1e-5
+
+
+# Adapters without columns.
+
+
+@given(strengths=st.lists(finite, min_size=3, max_size=3), mixed=st.booleans())
+def test_fusing_loras_is_adding_their_changes_also_to_spectral_ones(strengths: list[float], mixed: bool) -> None:
+    methods = ["lora", "spectral" if mixed else "lora", "lora"]
+    adapters = [
+        make_adapter(f"c{number}", number, weights=DOUBLE, method=method) for number, method in enumerate(methods)
+    ]
+    for module in SHAPES:
+        expected = sum(
+            strength * change(adapter, module) for strength, adapter in zip(strengths, adapters, strict=True)
+        )
+        for order in permutations(range(3)):
+            fused = fuse([adapters[i] for i in order], strengths=[strengths[i] for i in order])
+            torch.testing.assert_close(fused.dense(module), expected, rtol=0, atol=1e-12)
+
+
+def test_overlap_is_measured_only_where_columns_are_held() -> None:
+    twins = [make_adapter("one", 0, method="lora"), make_adapter("two", 0, method="lora")]
+    assert all(not shared.any() for shared in measure_overlaps(twins).values())
+    owners = [make_adapter("a", 0), make_adapter("b", 0)]
+    found = measure_overlaps([owners[0], twins[0], owners[1]])
+    assert list(found) == list(SHAPES)
+    for shared in found.values():
+        expected = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 0, 1]]).float()
+        torch.testing.assert_close(shared, expected, rtol=0, atol=1e-5)
+
+
+def test_the_same_lora_twice_is_no_overlap_and_shared_columns_beside_one_still_are() -> None:
+    lora = make_adapter("free", 0, method="lora")
+    assert not fuse([lora, make_adapter("again", 0, method="lora")]).overlap_matrix.any()
+    with pytest.raises(SlotError, match=r"a \(columns 0-1\) and b \(columns 0-1\) share columns"):
+        fuse([make_adapter("a", 0), lora, make_adapter("b", 0)])
+
+
+def test_the_paper_s_coefficient_is_refused_for_a_lora(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Lora has none; use strength"):
+        fuse([make_adapter("a", 0), make_adapter("free", 0, method="lora")], factor_scale=0.5)
+
+
+def test_a_mixed_fusion_survives_its_file(tmp_path: Path) -> None:
+    fused = fuse([make_adapter("a", 1), make_adapter("free", 0, method="lora")], strengths=[1, 0.5])
+    fused.save(tmp_path / "f.safetensors")
+    again = load_fused(tmp_path / "f.safetensors")
+    assert [part.adapter.columns for part in again.parts] == ["columns 2-3", "no columns (lora)"]
+    for module in SHAPES:
+        assert torch.equal(again.dense(module), fused.dense(module))

@@ -133,3 +133,27 @@ def test_a_job_that_is_still_ending_is_not_removed(place: Place) -> None:
         assert place.queue.job(job.id).state == "cancelled"
     place.queue.remove(job.id)
     assert not folder.path.exists()
+
+
+def test_a_training_without_columns_frees_none_that_it_never_held(tmp_path: Path, ledger: Ledger) -> None:
+    (tmp_path / "adapters").mkdir()
+    make_adapter("octo", 0).save(tmp_path / "adapters" / "octo.safetensors")
+    # Somebody has moved it by hand since; a LoRA of the concept that is cancelled has nothing to do with it.
+    ledger.claim("imaginary", FINGERPRINTS, "octo", 2, 6, 3)
+    config = {"training": {"method": "lora"}}
+    spec = TrainSpec(concepts=(ConceptInput(blob="0" * 64, name="octo"),), config=config)
+    folder = JobFolder.of(Store(str(tmp_path)), "abcdefgh")
+    folder.work.mkdir(parents=True)
+    release_vain(spec, folder, Database(f"sqlite:///{tmp_path / 'jobs.sqlite'}"))
+    assert [str(claim) for claim in ledger.holders()] == ["octo (columns 6-7)"]
+
+
+def test_a_queued_training_without_columns_is_done_and_may_be_cancelled(place: Place) -> None:
+    job = place.train("red", steps=6, method="lora")
+    checkpoints = place.root / "jobs" / job.id / "work" / "checkpoints"
+    with pytest.raises(Stopped):
+        do(place, job, Warm("cpu"), lambda: any(checkpoints.glob("[!.]*.safetensors")))
+    assert place.queue.cancel(job.id).state == "cancelled" and _held(place) == []
+    assert place.queue.retry(job.id).state == "queued"
+    outcome = do(place, job, Warm("cpu"))
+    assert outcome.answer["adapters"][0]["slot"] is None and _held(place) == []

@@ -69,7 +69,8 @@ def facts(summary: AdapterSummary) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(part.name)}</td><td><code>{html.escape(' '.join(part.tokens))}</code></td>"
         f"<td>{html.escape(', '.join(info.class_word for info in part.tokens.values()))}</td>"
-        f"<td>{str(part.slot).removeprefix('columns ')}</td><td>{part.rank}</td><td>{part.strength:g}</td></tr>"
+        f"<td>{html.escape(part.columns.removeprefix('columns '))}</td>"
+        f"<td>{part.rank}</td><td>{part.strength:g}</td></tr>"
         for part in summary.parts
     )
     names = ("Concept", "Token", "Class word", "Columns", "Rank", "Strength")
@@ -80,8 +81,9 @@ def facts(summary: AdapterSummary) -> str:
 
 def columns(summary: AdapterSummary) -> str:
     """The columns that a file's concepts lie in."""
-    ranges = [str(part.slot).removeprefix("columns ") for part in summary.parts]
-    return f"columns {', '.join(ranges)}" if ranges else ""
+    ranges = [part.columns.removeprefix("columns ") for part in summary.parts if part.slot is not None]
+    without = dict.fromkeys(part.columns for part in summary.parts if part.slot is None)
+    return "; ".join([f"columns {', '.join(ranges)}"] * bool(ranges) + [*without])
 
 
 def amount(size_bytes: int) -> str:

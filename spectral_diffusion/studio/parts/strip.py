@@ -70,7 +70,8 @@ def waiting_value(why: str) -> dict[str, Any]:
 
 def hue_numbers(board: Board) -> dict[str, int]:
     """Which of `HUES` each concept has."""
-    return {concept: number % len(HUES) for number, concept in enumerate(board.concepts)}
+    shown = sorted({*board.concepts, *(one.concept for one in board.columnless)})
+    return {concept: number % len(HUES) for number, concept in enumerate(shown)}
 
 
 def dropped(evt: gr.EventData) -> tuple[str, int]:
