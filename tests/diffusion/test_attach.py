@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from spectral_diffusion.adapters import METHODS, WeightAdapter
+from spectral_diffusion.adapters import METHODS, FreeAdapter, WeightAdapter
 from spectral_diffusion.diffusion import attach as module_under_test
 from spectral_diffusion.diffusion.attach import Attachment, attach, bake
 from spectral_diffusion.diffusion.base import Base, target_modules
@@ -156,12 +156,17 @@ def test_a_method_without_factors_replaces_the_weight(way: Way, layer: nn.Linear
         torch.testing.assert_close(layer(inputs), expected)
 
 
+def _untrained(method: str, layer: nn.Linear) -> WeightAdapter:
+    kind = METHODS[method]
+    if issubclass(kind, FreeAdapter):
+        return kind.create((layer.out_features, layer.in_features), 3, torch.Generator().manual_seed(0))
+    return kind.create(decompose(layer.weight, 3))
+
+
 @pytest.mark.parametrize("method", [*METHODS, "doubled"])
 def test_gradients_reach_an_attached_adapter(method: str):
     layer = nn.Linear(6, 5).requires_grad_(False)
-    adapter = (
-        Doubled({"gain": torch.ones(1)}) if method == "doubled" else METHODS[method].create(decompose(layer.weight, 3))
-    )
+    adapter = Doubled({"gain": torch.ones(1)}) if method == "doubled" else _untrained(method, layer)
     with attach({"unet": nn.ModuleDict({"layer": layer})}, {"unet.layer": adapter}):
         layer(torch.randn(4, 6)).square().sum().backward()
     assert all(parameter.grad is not None for parameter in adapter.parameters())
