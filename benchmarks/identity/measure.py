@@ -59,6 +59,9 @@ FIRST_SEED = 7_001
 @click.option("--together", default=24, show_default=True, help="Pictures of three concepts, in each of three places.")
 @click.option("--steps", default=0, show_default=True, help="Training steps; 0: the recipe's.")
 @click.option("--rate", "rates", multiple=True, metavar="METHOD=RATE", help="Learning rate of a method; repeatable.")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Of the contestants, by the names in the table; repeatable."
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--work", type=click.Path(path_type=Path), help="Keeps adapters; by default they are forgotten.")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE, help="Gets the result and the sheets.")
@@ -69,6 +72,7 @@ def main(
     together: int,
     steps: int,
     rates: tuple[str, ...],
+    only: tuple[str, ...],
     device: str,
     work: Path | None,
     out: Path,
@@ -77,13 +81,18 @@ def main(
     config = load_config()
     if steps:
         config = config.override({"training.steps": steps, "training.warmup_steps": max(1, steps * 14 // 90)})
+    contestants = [contestant for contestant in CONTESTANTS if not only or contestant.name in only]
+    if unknown := set(only) - {contestant.name for contestant in CONTESTANTS}:
+        raise click.BadParameter(
+            f"{', '.join(sorted(unknown))}: {', '.join(one.name for one in CONTESTANTS)} take part"
+        )
     own_rates = {name: float(rate) for name, _, rate in (text.partition("=") for text in rates)}
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(toys, config, device, work or Path(temporary))
-        rows: dict[str, list[dict[str, float]]] = {contestant.name: [] for contestant in CONTESTANTS}
+        rows: dict[str, list[dict[str, float]]] = {contestant.name: [] for contestant in contestants}
         seconds: dict[str, list[float]] = {}
         for seed in range(training_seeds):
-            for contestant in CONTESTANTS:
+            for contestant in contestants:
                 training = contestant.training
                 began = time.perf_counter()
                 adapters = bench.train(contestant, seed, own_rates)
