@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectral_diffusion.adapters import Adapter
+from spectral_diffusion.adapters import Adapter, holds_columns
 from spectral_diffusion.config import Config
 from spectral_diffusion.diffusion.base import Base
 from spectral_diffusion.diffusion.dataset import Concept
@@ -77,7 +77,8 @@ def train(
         if not path.is_file():
             # Whoever shares columns on purpose may not see in the ledger that they are taken.
             ledger = Ledger(out / (f"ledger-{concept.name}.json" if training.one_slot else "ledger.json"))
-            slot = "auto" if training.method == "lora" else 0 if training.one_slot else number
+            own = 0 if training.one_slot else number
+            slot = own if holds_columns(training.method) else "auto"
             train_concepts(config, base, [concept], ledger, None, out=out, slot=slot)
         adapters.append(Adapter.load(path))
     return adapters

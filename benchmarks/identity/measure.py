@@ -153,7 +153,7 @@ class Bench:
             self.yardsticks[name] = measure_toy(concept.toy, draws, self.finder, self.clip)
 
     def train(self, contestant: Contestant, seed: int, rates: Mapping[str, float]) -> list[Adapter]:
-        """All concepts' adapters, three at a time, as no more are drawn together."""
+        """All concepts' adapters, each trained without the others."""
         training = contestant.training
         overrides: dict[str, object] = {"training.seed": seed}
         if training.method in rates:

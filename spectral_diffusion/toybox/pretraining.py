@@ -121,9 +121,13 @@ def draw_library(
     yaws = torch.tensor([sample_yaw(toy.kind, generator) for toy in shown])
     poses = [sample_pose(generator) if toy.kind in FIGURES else None for toy in shown]
     sprites = render_sprites(shown, yaws, poses, sprite_px=sprite_px, device=device)
+    return ToyLibrary(toys, sprites, extent_of(sprites), views)
+
+
+def extent_of(sprites: Sprites) -> Extent:
+    """How far each sprite reaches."""
     parts = [measure(part) for part in sprites.rgba.split(256)]
-    extent = Extent(*(torch.cat(values) for values in zip(*parts, strict=True)))
-    return ToyLibrary(toys, sprites, extent, views)
+    return Extent(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def build_backgrounds(

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from spectral_diffusion.toybox import captions
 from spectral_diffusion.toybox.architecture import CANVASES_PX
-from spectral_diffusion.toybox.arrangement import Extent, measure
 from spectral_diffusion.toybox.backgrounds import BACKGROUNDS
 from spectral_diffusion.toybox.instrument.attributes import EXTRAS, NONE, looks_of
 from spectral_diffusion.toybox.instrument.finder import FoundToy, ToyFinder, find_toys, load_finder
@@ -33,6 +32,7 @@ from spectral_diffusion.toybox.pretraining import (
     SceneBatch,
     ToyLibrary,
     build_backgrounds,
+    extent_of,
     render_plan,
     sample_plan,
 )
@@ -99,9 +99,7 @@ def exam_sheet(
         sprite = 2 * torch.randint(count, (count, PLACES), generator=generator)
         sprite[torch.arange(count), place] = 2 * torch.arange(count)
     width_px, height_px = CANVASES_PX[canvas]
-    plan = sample_plan(
-        library, 2, count, width_px=width_px, height_px=height_px, sprite=sprite, generator=generator
-    )  # fmt: skip
+    plan = sample_plan(library, 2, count, width_px=width_px, height_px=height_px, sprite=sprite, generator=generator)
     other = sprite.clone()
     other[torch.arange(count), place] += 1
     toys, twins = (
@@ -156,9 +154,7 @@ def _library(pairs: Sequence[Twins], generator: torch.Generator, device: torch.d
         yaws += [sample_yaw(pair.toy.kind, generator)] * 2
         poses += [sample_pose(generator) if pair.toy.kind in FIGURES else None] * 2
     sprites = render_sprites(toys, torch.tensor(yaws), poses, device=device)
-    parts = [measure(part) for part in sprites.rgba.split(256)]
-    extent = Extent(*(torch.cat(values) for values in zip(*parts, strict=True)))
-    return ToyLibrary(toys, sprites, extent, 1)
+    return ToyLibrary(toys, sprites, extent_of(sprites), 1)
 
 
 def _examine(finder: ToyFinder, reader: ToyReader | None, sheet: Sheet) -> dict[str, Any]:

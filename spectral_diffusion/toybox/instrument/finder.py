@@ -52,9 +52,7 @@ class ToyFinder(nn.Module):
         self.enter = nn.Conv2d(3, widths[0], 3, 1, 1)
         self.down = nn.ModuleList(Residual(a, b, 2) for a, b in pairwise(widths))
         self.deep = nn.Sequential(Residual(widths[-1], widths[-1]), Residual(widths[-1], widths[-1]))
-        self.up = nn.ModuleList(
-            Residual(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
-        )  # fmt: skip
+        self.up = nn.ModuleList(Residual(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.leave = nn.Conv2d(widths[0], 4, 1)
 
     def forward(self, images: Tensor) -> Sight:

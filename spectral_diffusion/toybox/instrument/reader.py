@@ -110,6 +110,4 @@ def read_toys(reader: ToyReader, images: Tensor, toys: Sequence[FoundToy]) -> li
     device = next(reader.parameters()).device
     logits = reader(squares_of(images.to(device), toys))
     chosen = {name: part.argmax(1).tolist() for name, part in split_heads(logits).items()}
-    return [
-        {name: classes[chosen[name][row]] for name, classes in ATTRIBUTES.items()} for row in range(len(toys))
-    ]  # fmt: skip
+    return [{name: classes[chosen[name][row]] for name, classes in ATTRIBUTES.items()} for row in range(len(toys))]

@@ -65,7 +65,9 @@ def test_the_recipe_runs_from_end_to_end(tmp_path: Path) -> None:
     weights = Path(SCORER).parent
     metrics = run(SMOKE, tmp_path / "out", weights, torch.device("cpu"))
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "finder.safetensors", "reader.safetensors", "metrics.json",
-    }  # fmt: skip
+        "finder.safetensors",
+        "reader.safetensors",
+        "metrics.json",
+    }
     assert metrics["finder"]["steps"] == metrics["reader"]["steps"] == SMOKE.most_steps
     assert set(metrics["exam"]) == {"square", "wide"}

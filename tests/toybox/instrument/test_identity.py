@@ -42,9 +42,7 @@ def clip() -> ToyClip:
 @pytest.fixture(scope="module")
 def yardsticks(finder: ToyFinder, clip: ToyClip) -> dict[str, Yardstick]:
     plain = {"octo": Toy("octopus", "green"), "spot": Toy("dog", "brown")}
-    return {
-        name: measure_toy(SAMPLES[name].toy, [_picture(plain[name])], finder, clip) for name in ("octo", "spot")
-    }  # fmt: skip
+    return {name: measure_toy(SAMPLES[name].toy, [_picture(plain[name])], finder, clip) for name in ("octo", "spot")}
 
 
 def test_a_render_of_the_toy_is_nearly_one_and_another_of_its_kind_nearly_none(

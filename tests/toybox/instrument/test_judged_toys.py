@@ -35,9 +35,8 @@ def test_twins_are_a_function_of_the_seed(kind: str, seed: int) -> None:
 def test_labels_say_what_the_looks_say(kind: str, seed: int) -> None:
     toy, *_ = sample_twins(kind, torch.Generator().manual_seed(seed))
     said = {
-        name: classes[label]
-        for (name, classes), label in zip(ATTRIBUTES.items(), labels_of(toy).tolist(), strict=True)
-    }  # fmt: skip
+        name: classes[label] for (name, classes), label in zip(ATTRIBUTES.items(), labels_of(toy).tolist(), strict=True)
+    }
     assert said == looks_of(toy)
 
 
